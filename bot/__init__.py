@@ -1,0 +1,1 @@
+"""The domain and everything that knows the database or the HTTP server."""

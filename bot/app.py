@@ -1,0 +1,92 @@
+"""The web process: one FastAPI application, built from settings and an engine."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy import Engine
+
+from bot import drafting
+from bot.calendar import Calendar, load_calendar
+from bot.errors import BotError, NotSignedIn
+from bot.routes import api, desk, line, supervise, webchat
+from bot.settings import Settings
+from bot.templating import page
+from channels.errors import InvalidSignature
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class City:
+    """The city's files that screens need."""
+
+    calendar: Calendar
+    frame: drafting.Frame
+
+
+def create_app(settings: Settings, engine: Engine) -> FastAPI:
+    """The application; the database must be migrated and the city's files loaded."""
+    app = FastAPI(title="Madoguchi", docs_url=None, redoc_url=None)
+    app.state.settings, app.state.engine = settings, engine
+    app.state.city = City(
+        load_calendar(settings.city_dir / "calendar.yaml"), drafting.load_frame(settings.city_dir)
+    )
+    for routes in (line, webchat, desk, supervise, api):
+        app.include_router(routes.router)
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    app.add_exception_handler(BotError, _render_error)
+    app.add_exception_handler(InvalidSignature, _refuse_signature)
+    app.add_exception_handler(Exception, _render_unexpected)
+    app.middleware("http")(_secure_headers)
+    return app
+
+
+async def _render_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BotError)  # noqa: S101  (registered for BotError only)
+    if not _wants_page(request):
+        return JSONResponse({"error": type(error).__name__, "detail": error.message_ja}, error.status)
+    if isinstance(error, NotSignedIn):
+        return RedirectResponse("/desk/login", 303)
+    return HTMLResponse(
+        page("error.html", title="エラー", message=error.message_ja, status=error.status), error.status
+    )
+
+
+async def _render_unexpected(request: Request, error: Exception) -> Response:
+    log.error("unexpected %s at %s", type(error).__name__, request.url.path)
+    message = (
+        "システムの不具合で処理できませんでした。入力した内容は変更されていません。担当者に連絡してください。"
+    )
+    if _wants_page(request):
+        return HTMLResponse(page("error.html", title="エラー", message=message, status=500), 500)
+    return JSONResponse({"error": "Unexpected", "detail": message}, 500)
+
+
+async def _refuse_signature(_request: Request, _error: Exception) -> Response:
+    return JSONResponse({"error": "InvalidSignature", "detail": "signature does not fit"}, 401)
+
+
+def _wants_page(request: Request) -> bool:
+    return request.url.path.startswith(("/desk", "/supervise"))
+
+
+async def _secure_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await call_next(request)
+    ancestors = "'none'"
+    if request.url.path.startswith("/chat"):
+        ancestors = f"'self' {request.app.state.settings.embed_origins}".strip()
+    headers = response.headers
+    headers["Content-Security-Policy"] = (
+        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        f"frame-ancestors {ancestors}"
+    )
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Referrer-Policy"] = "same-origin"
+    if request.url.path.startswith(("/desk", "/supervise")):
+        headers["Cache-Control"] = "no-store"
+    return response

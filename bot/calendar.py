@@ -1,0 +1,56 @@
+"""Business time of the city: due dates skip nights, lunch, weekends, holidays and 年末年始."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """When the city hall works."""
+
+    zone: ZoneInfo
+    blocks: tuple[tuple[time, time], ...]
+    """Opening blocks of a business day, in order."""
+    closed_weekdays: frozenset[int]
+    closed_month_days: frozenset[str]
+    holidays: frozenset[date]
+    reply_within_business_days: int
+
+    def is_business_day(self, day: date) -> bool:
+        """Whether the city hall opens on this local day."""
+        return (
+            day.weekday() not in self.closed_weekdays
+            and day.strftime("%m-%d") not in self.closed_month_days
+            and day not in self.holidays
+        )
+
+    def is_open(self, at: datetime) -> bool:
+        """Whether somebody works at this moment; the lunch break counts as open."""
+        local = at.astimezone(self.zone)
+        return self.is_business_day(local.date()) and self.blocks[0][0] <= local.time() < self.blocks[-1][1]
+
+    def due(self, start: datetime) -> datetime:
+        """Closing time of the n-th business day after ``start``, in UTC."""
+        day, left = start.astimezone(self.zone).date(), self.reply_within_business_days
+        while left:
+            day += timedelta(days=1)
+            left -= self.is_business_day(day)
+        return datetime.combine(day, self.blocks[-1][1], self.zone).astimezone(UTC)
+
+
+def load_calendar(path: Path) -> Calendar:
+    """Read ``calendar.yaml``."""
+    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    blocks = tuple((time.fromisoformat(a), time.fromisoformat(b)) for a, b in raw["business_hours"])
+    return Calendar(
+        zone=ZoneInfo(raw["timezone"]),
+        blocks=blocks,
+        closed_weekdays=frozenset(raw["closed_weekdays"]),
+        closed_month_days=frozenset(raw["closed_month_days"]),
+        holidays=frozenset(raw["holidays"]),
+        reply_within_business_days=raw["reply_within_business_days"],
+    )

@@ -1,0 +1,113 @@
+"""The city's own files brought into the database: departments and fixed texts."""
+
+import re
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+from sqlmodel import Session, col, select
+
+from bot import audit
+from bot.models import Department, FixedText
+
+NEEDED_TEXTS = frozenset(
+    [
+        "first_contact_notice",
+        "receipt",
+        "off_hours_receipt",
+        "follow_up_receipt",
+        "clarify_department",
+        "greeting",
+        "thanks",
+        "person_will_answer",
+        "ask_receipt_number",
+        "status_open",
+        "status_answered",
+        "status_closed",
+        "status_not_found",
+        "emergency_notice",
+        "unsupported_message",
+        "out_of_scope",
+        "account_help",
+        "opening_hours",
+        "withdrawn",
+    ]
+)
+PLACEHOLDERS = frozenset({"receipt_number", "department"})
+
+
+class BadCityFile(ValueError):
+    """A file of the city pack is incomplete; the message says which and what."""
+
+
+def load(session: Session, folder: Path) -> None:
+    """Bring departments and fixed texts up to date; safe to repeat at every start.
+
+    Raises:
+        BadCityFile: A needed text or field is missing, or a placeholder is unknown.
+    """
+    _load_departments(session, folder / "departments.yaml")
+    _load_fixed_texts(session, folder / "fixed_texts.yaml")
+
+
+def _load_departments(session: Session, path: Path) -> None:
+    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        for position, row in enumerate([*raw["departments"], raw["front_desk"]]):
+            known = session.get(Department, row["id"])
+            department = known or Department(id=row["id"], name="", short="", position=0)
+            _fill(department, row, position)
+            session.add(department)
+    except KeyError as missing:
+        raise BadCityFile(f"{path}: a department lacks {missing}") from missing
+    session.flush()
+
+
+def _fill(department: Department, row: dict[str, Any], position: int) -> None:
+    department.name, department.short, department.position = row["ja"], row["short"], position
+    department.covers, department.phone = row.get("covers", ""), row.get("phone", "")
+    department.floor = row.get("floor", "")
+    department.valid_from, department.valid_to = row.get("valid_from"), row.get("valid_to")
+
+
+def _load_fixed_texts(session: Session, path: Path) -> None:
+    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    texts: dict[str, str] = raw["texts"]
+    if missing := NEEDED_TEXTS - texts.keys():
+        raise BadCityFile(f"{path}: missing texts: {', '.join(sorted(missing))}")
+    for key, text in texts.items():
+        if unknown := set(re.findall(r"{(\w+)}", text)) - PLACEHOLDERS:
+            raise BadCityFile(f"{path}: {key}: unknown placeholder {', '.join(sorted(unknown))}")
+        newest = fixed_text(session, key)
+        if newest is None or newest.text != text:
+            version = newest.version + 1 if newest else 1
+            session.add(FixedText(key=key, version=version, text=text, approved_by=raw["approved_by"]))
+            session.flush()
+            audit.record(
+                session,
+                actor="system:city",
+                action="publish_fixed_text",
+                subject=f"fixed_text:{key}",
+                version=version,
+                approved_by=raw["approved_by"],
+            )
+
+
+def fixed_text(session: Session, key: str) -> FixedText | None:
+    """The newest version of a fixed text."""
+    query = select(FixedText).where(FixedText.key == key).order_by(col(FixedText.version).desc())
+    return session.exec(query).first()
+
+
+def departments(session: Session, today: date | None = None) -> list[Department]:
+    """Departments in their order, those not (yet, or any more) in force on ``today`` left out."""
+    rows = session.exec(select(Department).order_by(col(Department.position))).all()
+    if today is None:
+        return list(rows)
+    return [d for d in rows if (d.valid_from or today) <= today <= (d.valid_to or today)]
+
+
+def department_names(session: Session) -> dict[str, str]:
+    """Department id → name."""
+    return {d.id: d.name for d in departments(session)}

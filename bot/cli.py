@@ -1,0 +1,390 @@
+"""The command line. Files or ``-`` in, JSON Lines out on stdout, messages on stderr.
+
+Exit codes: 0 done, 1 some lines or checks failed, 2 wrong use, 3 something needed is missing.
+"""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import click
+from pydantic import ValidationError
+
+from bot.settings import Settings
+
+MISSING = 3
+_FILE = click.argument("file", type=click.File("rb"), metavar="FILE")
+
+
+def _settings() -> Settings:
+    import os
+
+    from bot.install import load_secrets
+
+    try:
+        load_secrets(Path(os.environ.get("MADOGUCHI_DATA_DIR", "var")))
+        return Settings()  # type: ignore[call-arg]  # from the environment
+    except ValidationError as wrong:
+        names = ", ".join(f"MADOGUCHI_{str(e['loc'][0]).upper()}" for e in wrong.errors())
+        _fail(f"wrong or missing setting: {names}")
+
+
+def _fail(why: str) -> NoReturn:
+    click.echo(f"madoguchi: {why}", err=True)
+    raise SystemExit(MISSING)
+
+
+@click.group()
+@click.version_option(package_name="madoguchi")
+def main() -> None:
+    """Madoguchi (窓口): a city hall answers its citizens; a person approves every reply."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for chatty in ("httpx", "httpx2", "alembic", "dbos"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+@main.command()
+@click.option("--demo", is_flag=True, help="Also create the demo city's staff accounts.")
+def setup(demo: bool) -> None:
+    """Prepare models, database and city; every step is skipped when it is done.
+
+    Example: madoguchi setup --demo
+    """
+    from bot.install import install
+
+    install(_settings(), demo=demo)
+
+
+@main.command()
+@click.argument("part", type=click.Choice(["all", "web", "worker"]), default="all")
+@click.option("--demo", is_flag=True, help="With a LINE stand-in phone.")
+def serve(part: str, demo: bool) -> None:
+    """Run everything under one supervisor, or one part of it.
+
+    Example: madoguchi serve --demo
+    """
+    settings = _settings()
+    if part == "all":
+        from bot.supervisor import Supervisor, addresses, children
+
+        kept = Supervisor(children(settings, demo=demo), settings.data_dir / "logs")
+        raise SystemExit(kept.run(addresses(settings, demo=demo)))
+    _serve_web(settings) if part == "web" else _serve_worker(settings)
+
+
+def _serve_web(settings: Settings) -> None:
+    import uvicorn
+
+    from bot.app import create_app
+    from bot.db import make_engine
+
+    app = create_app(settings, make_engine(settings.effective_database_url))
+    uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=3)
+
+
+def _serve_worker(settings: Settings) -> None:
+    import signal
+
+    from bot.db import make_engine
+    from bot.services import build
+    from bot.workflow import Worker
+
+    services = build(settings, make_engine(settings.effective_database_url))
+    worker = Worker(settings.effective_database_url, settings.worker_id, services)
+    worker.start()
+    for how in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(how, lambda *_: worker.ask_to_stop())
+    worker.run()
+    worker.stop()
+
+
+@main.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder of the trained model; default: the one in use."
+)
+def train(out: Path | None) -> None:
+    """Fine-tune the routing classifier on data/inquiries.
+
+    Example: madoguchi train --out /tmp/challenger
+    """
+    from classifiers.train import train as run
+
+    settings = _settings()
+    folder = run(out or settings.effective_classifier_dir, settings.city_dir, settings.backbone)
+    click.echo((folder / "metrics.json").read_text())
+
+
+@main.command()
+@_FILE
+def route(file: IO[bytes]) -> None:
+    """Route messages: {"id","text"} lines to {"id","department","confidence","set","abstained","flags"}.
+
+    Example: echo '{"id":1,"text":"住民票がほしい"}' | madoguchi route -
+    """
+    from bot.jsonl import answer_each
+    from classifiers import language, safety
+    from classifiers.department import DepartmentClassifier
+    from classifiers.errors import ClassifierError
+
+    settings = _settings()
+    try:
+        classifier = DepartmentClassifier(settings.effective_classifier_dir)
+    except ClassifierError as reason:
+        _fail(f"no usable classifier ({reason}): run `madoguchi setup`")
+
+    def answer(text: str) -> dict[str, Any]:
+        try:
+            found = classifier.predict(text)
+        except ClassifierError as reason:
+            raise ValueError(f"{type(reason).__name__}: {reason}") from reason
+        flag = safety.check(text)
+        flags = [f"emergency:{flag.kind}"] if flag else []
+        if (spoken := language.detect(text)) != "ja":
+            flags.append(f"language:{spoken}")
+        return {
+            "department": found.department,
+            "confidence": round(found.confidence, 4),
+            "set": list(found.set),
+            "abstained": found.abstained,
+            "flags": flags,
+        }
+
+    raise SystemExit(1 if answer_each(file, answer) else 0)
+
+
+@main.command()
+@_FILE
+@click.option("--top", default=10, show_default=True, type=click.IntRange(1, 100), help="How many articles.")
+def search(file: IO[bytes], top: int) -> None:
+    """Search the knowledge: {"id","text"} lines to {"id","hits":[{"article","passage","score"}]}.
+
+    Example: echo '{"id":1,"text":"粗大ごみの出し方"}' | madoguchi search - --top 3
+    """
+    from bot.jsonl import answer_each
+
+    writer = _writer()
+    index = writer.knowledge.index()
+    today = datetime.now(UTC).astimezone(writer.zone).date()
+
+    def answer(text: str) -> dict[str, Any]:
+        hits = index.search(text, top=top, today=today)
+        return {"hits": [{"article": h.article, "passage": h.passage_id, "score": h.score} for h in hits]}
+
+    raise SystemExit(1 if answer_each(file, answer) else 0)
+
+
+@main.command()
+@_FILE
+def draft(file: IO[bytes]) -> None:
+    """Draft replies: {"id","text"} lines to {"id","status","body","sentences","flags"}. Nothing is sent.
+
+    Example: echo '{"id":1,"text":"粗大ごみの出し方"}' | madoguchi draft -
+    """
+    from dataclasses import asdict
+
+    from bot.jsonl import answer_each
+    from responders.draft import draft as run
+
+    writer = _writer()
+    index = writer.knowledge.index()
+    today = datetime.now(UTC).astimezone(writer.zone).date()
+
+    def answer(text: str) -> dict[str, Any]:
+        result = run(text, index=index, llm=writer.llm, today=today)
+        return {
+            "status": result.status,
+            "body": result.body,
+            "sentences": [asdict(s) for s in result.sentences],
+            "flags": list(result.flags),
+        }
+
+    raise SystemExit(1 if answer_each(file, answer) else 0)
+
+
+def _writer() -> Any:  # noqa: ANN401
+    from bot.db import make_engine
+    from bot.services import load_writer
+    from bot.supervisor import embedded_llm_url
+
+    settings = _settings()
+    if not settings.llm_base_url and (url := embedded_llm_url()):
+        settings = settings.model_copy(update={"llm_base_url": url})
+    return load_writer(settings, make_engine(settings.effective_database_url))
+
+
+@main.group()
+def knowledge() -> None:
+    """The city's articles."""
+
+
+@knowledge.command("import")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--keep-missing", is_flag=True, help="Do not retire articles that are not in PATH.")
+def knowledge_import(path: Path, keep_missing: bool) -> None:
+    """Import a folder of Markdown or a JSONL file; a repeat updates, versions and retires.
+
+    Example: madoguchi knowledge import data/knowledge
+    """
+    from dataclasses import asdict
+
+    from bot import services
+    from bot.db import make_engine, transaction
+    from bot.knowledge import import_articles
+    from responders.errors import BadArticle
+    from responders.knowledge import read_folder, read_jsonl, read_markdown
+
+    readers = {".jsonl": read_jsonl, ".md": lambda p: [read_markdown(p)]}
+    try:
+        articles = read_folder(path) if path.is_dir() else readers.get(path.suffix, read_jsonl)(path)
+    except BadArticle as reason:
+        click.echo(f"madoguchi: {reason}; nothing was imported", err=True)
+        raise SystemExit(1) from reason
+    settings = _settings()
+    embed = services.load_embed(settings, "passage")
+    with transaction(make_engine(settings.effective_database_url)) as session:
+        report = import_articles(
+            session, articles, actor="system:cli", embed=embed, retire_missing=not keep_missing
+        )
+    click.echo(json.dumps(asdict(report)))
+
+
+@main.group()
+def staff() -> None:
+    """Accounts of the people who work here."""
+
+
+@staff.command("add")
+@click.argument("login")
+@click.option("--name", required=True, help="Shown on screens.")
+@click.option("--role", required=True, type=click.Choice(["caseworker", "supervisor", "admin", "auditor"]))
+@click.option("--department", default="front_desk", show_default=True)
+def staff_add(login: str, name: str, role: str, department: str) -> None:
+    """Create an account and print its random password once.
+
+    Example: madoguchi staff add sato --name 佐藤 --role caseworker --department tax
+    """
+    import secrets
+
+    from bot import auth
+    from bot.db import make_engine, transaction
+    from bot.models import Department, Role
+
+    password = secrets.token_urlsafe(9)
+    with transaction(make_engine(_settings().effective_database_url)) as session:
+        if session.get(Department, department) is None:
+            raise click.UsageError(f"no department {department!r}")
+        auth.create_staff(
+            session,
+            login=login,
+            name=name,
+            role=Role(role),
+            department_id=department,
+            password=password,
+            actor="system:cli",
+        )
+    click.echo(json.dumps({"login": login, "password": password}))
+
+
+@staff.command("password")
+@click.argument("login")
+def staff_password(login: str) -> None:
+    """Give an account a new random password and end its sessions.
+
+    Example: madoguchi staff password sato
+    """
+    import secrets
+
+    from sqlmodel import select
+
+    from bot import auth
+    from bot.db import make_engine, transaction
+    from bot.models import Staff
+
+    password = secrets.token_urlsafe(9)
+    with transaction(make_engine(_settings().effective_database_url)) as session:
+        person = session.exec(select(Staff).where(Staff.login == login)).first()
+        if person is None:
+            raise click.UsageError(f"no account {login!r}")
+        auth.set_password(session, person, password, actor="system:cli")
+    click.echo(json.dumps({"login": login, "password": password}))
+
+
+@main.group()
+def audit() -> None:
+    """The audit log."""
+
+
+@audit.command()
+def verify() -> None:
+    """Recompute the hash chain; exit 1 where it is broken.
+
+    Example: madoguchi audit verify
+    """
+    from dataclasses import asdict
+
+    from bot import audit as log
+    from bot.db import make_engine, reading
+
+    with reading(make_engine(_settings().effective_database_url)) as session:
+        verdict = log.verify(session)
+    click.echo(json.dumps(asdict(verdict)))
+    raise SystemExit(1 if verdict.broken_at else 0)
+
+
+@main.command()
+def doctor() -> None:
+    """Check what the product needs, one line each; exit 1 if something is missing.
+
+    Example: madoguchi doctor
+    """
+    from bot.doctor import examine
+
+    findings = examine(_settings())
+    for finding in findings:
+        click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.what}: {finding.detail}")
+    raise SystemExit(0 if all(f.ok for f in findings) else 1)
+
+
+@main.command()
+@click.argument("what", type=click.Choice(["routing"]))
+@click.option(
+    "--data", type=click.Path(exists=True, path_type=Path), help="Labelled JSONL; default: the frozen test."
+)
+def evaluate(what: str, data: Path | None) -> None:
+    """Measure quality on labelled messages; prints one JSON object.
+
+    Example: madoguchi evaluate routing
+    """
+    from classifiers.evaluate import evaluate as run
+
+    settings = _settings()
+    path = data or settings.city_dir / "inquiries" / "test.jsonl"
+    click.echo(json.dumps(run(settings.effective_classifier_dir, path), ensure_ascii=False))
+
+
+@main.command()
+@click.argument("name", type=click.Choice(["routing", "channels", "chaos", "drafts"]))
+@click.option("--kills", default=5, show_default=True, help="chaos: how often the worker is killed.")
+@click.option("--messages", default=200, show_default=True, help="channels: how many messages.")
+@click.option("--json", "_json", is_flag=True, help="One JSON object as the last line (always so).")
+def bench(name: str, kills: int, messages: int, _json: bool) -> None:
+    """Measure speed, loss and doubling on this machine; the last line is one JSON object.
+
+    Example: madoguchi bench chaos --kills 10 --json
+    """
+    from bot import bench as benches
+
+    result = {
+        "routing": lambda: benches.routing(_settings()),
+        "drafts": lambda: benches.drafts(_settings()),
+        "channels": lambda: benches.channels(messages),
+        "chaos": lambda: benches.chaos(kills),
+    }[name]()
+    click.echo(json.dumps(result, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""What an engineer asks first: is everything there, and does it answer?"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlmodel import select
+
+from bot import audit, services
+from bot.db import make_engine, reading
+from bot.models import Department, KnowledgeArticle
+from bot.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check."""
+
+    what: str
+    ok: bool
+    detail: str
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Every check; one that raises has failed."""
+    checks: dict[str, Callable[[Settings], str]] = {
+        "database": _database,
+        "audit chain": _audit_chain,
+        "knowledge": _knowledge,
+        "classifier": _classifier,
+        "encoder": _encoder,
+        "LINE settings": _line,
+    }
+    return [_run(what, check, settings) for what, check in checks.items()]
+
+
+def _run(what: str, check: Callable[[Settings], str], settings: Settings) -> Finding:
+    try:
+        return Finding(what, True, check(settings))
+    except Exception as reason:  # a doctor reports every kind of illness
+        return Finding(what, False, f"{type(reason).__name__}: {str(reason).splitlines()[0][:200]}")
+
+
+def _database(settings: Settings) -> str:
+    with reading(make_engine(settings.effective_database_url)) as session:
+        count = len(session.exec(select(Department.id)).all())
+    if not count:
+        raise LookupError("no departments: run `madoguchi setup`")
+    return f"{count} departments"
+
+
+def _audit_chain(settings: Settings) -> str:
+    with reading(make_engine(settings.effective_database_url)) as session:
+        verdict = audit.verify(session)
+    if verdict.broken_at:
+        raise ValueError(f"broken at entry {verdict.broken_at}")
+    return f"{verdict.entries} entries hold"
+
+
+def _knowledge(settings: Settings) -> str:
+    with reading(make_engine(settings.effective_database_url)) as session:
+        count = len(session.exec(select(KnowledgeArticle.id)).all())
+    if not count:
+        raise LookupError("no articles: run `madoguchi knowledge import PATH`")
+    return f"{count} article versions"
+
+
+def _classifier(settings: Settings) -> str:
+    if services.load_classifier(settings) is None:
+        raise LookupError(f"nothing usable in {settings.effective_classifier_dir}: run `madoguchi train`")
+    return str(settings.effective_classifier_dir)
+
+
+def _encoder(settings: Settings) -> str:
+    if services.load_embed(settings) is None:
+        raise LookupError("run `madoguchi setup`")
+    return str(services.encoder_dir(settings))
+
+
+def _line(settings: Settings) -> str:
+    if bool(settings.line_secrets) != bool(settings.line_channel_access_token.get_secret_value()):
+        raise ValueError(
+            "set both MADOGUCHI_LINE_CHANNEL_SECRET and MADOGUCHI_LINE_CHANNEL_ACCESS_TOKEN, or none"
+        )
+    return "set" if settings.line_secrets else "LINE is off"

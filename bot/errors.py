@@ -1,0 +1,92 @@
+"""What can go wrong in the domain, each with its HTTP status and its words for staff."""
+
+
+class BotError(Exception):
+    """Base of the tree; one handler in ``bot.app`` renders it.
+
+    BotError
+    ├── NotFound            no such case, draft or page for this person (404)
+    ├── NotAllowed          the person's role or department does not permit it (403)
+    ├── NotSignedIn         no valid session (401)
+    ├── Conflict            someone else was faster; nothing was changed (409)
+    │   ├── DraftNotPending     the draft was decided or replaced already
+    │   └── CaseChanged         the case moved on since the page was loaded
+    ├── TextRefused         the text cannot go out as it is (422)
+    │   └── NeedsConfirmation   unsupported facts: edit or confirm each place
+    ├── BadInput            a malformed request (400)
+    └── TooLarge            a body over the limit (413)
+    """
+
+    status = 500
+    message_ja = "処理できませんでした。"
+
+    def __init__(self, message_ja: str | None = None) -> None:
+        self.message_ja = message_ja or type(self).message_ja
+        super().__init__(self.message_ja)
+
+
+class NotFound(BotError):
+    """No such thing, or not for this person."""
+
+    status = 404
+    message_ja = "見つかりません。担当課が変わった可能性があります。"
+
+
+class NotAllowed(BotError):
+    """The role does not permit it."""
+
+    status = 403
+    message_ja = "この操作をする権限がありません。"
+
+
+class NotSignedIn(BotError):
+    """No valid session."""
+
+    status = 401
+    message_ja = "ログインしてください。"
+
+
+class Conflict(BotError):
+    """Someone else was faster."""
+
+    status = 409
+    message_ja = "ほかの職員が先に操作しました。画面を更新して確認してください。"
+
+
+class DraftNotPending(Conflict):
+    """The draft was decided or replaced already."""
+
+    message_ja = "この下書きは、すでに処理済みか、新しい下書きに置き換わっています。"
+
+
+class CaseChanged(Conflict):
+    """The case moved on since the page was loaded."""
+
+    message_ja = "この案件は、画面を開いたあとに更新されています。最新の内容を確認してください。"
+
+
+class TextRefused(BotError):
+    """The text cannot go out as it is."""
+
+    status = 422
+    message_ja = "この文面は送信できません。"
+
+
+class NeedsConfirmation(TextRefused):
+    """Facts without a source: edit or confirm."""
+
+    message_ja = "根拠のない記述があります。修正するか、内容を確認した旨のチェックを入れてください。"
+
+
+class BadInput(BotError):
+    """A malformed request."""
+
+    status = 400
+    message_ja = "入力の形式が正しくありません。"
+
+
+class TooLarge(BotError):
+    """A body over the limit."""
+
+    status = 413
+    message_ja = "入力が大きすぎます。"

@@ -1,0 +1,509 @@
+"""The verbs of a case. Each works in the caller's transaction and never commits."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from bot import audit, city, jobs, outbox
+from bot.calendar import Calendar
+from bot.db import now
+from bot.errors import CaseChanged, DraftNotPending, NeedsConfirmation, NotAllowed, NotFound, TextRefused
+from bot.models import (
+    FRONT_DESK,
+    OPEN_STATUSES,
+    QUEUE_STATUSES,
+    Approval,
+    Conversation,
+    Counter,
+    Department,
+    Draft,
+    DraftStatus,
+    HandOffReason,
+    Inquiry,
+    InquiryStatus,
+    Message,
+    OutboxMessage,
+    Role,
+    Staff,
+)
+from bot.privacy import mask
+from channels.message import MAX_TEXT_UNITS, storable, utf16_units
+from responders.draft import DraftResult
+
+Checker = Callable[[str, Draft], list[dict[str, Any]]]
+"""Finds what in a text its draft's passages do not support; hard findings need a confirmation."""
+
+
+def open_inquiry(
+    session: Session,
+    conversation: Conversation,
+    department_id: str,
+    calendar: Calendar,
+    *,
+    prediction: dict[str, Any],
+) -> Inquiry:
+    """Register a new matter; it gets its receipt number here."""
+    inquiry = Inquiry(
+        receipt_number=_receipt_number(session, calendar.zone),
+        conversation_id=conversation.id,
+        status=InquiryStatus.with_person,
+        department_id=department_id,
+        prediction=prediction,
+        due_at=calendar.due(now()),
+    )
+    session.add(inquiry)
+    session.flush()
+    _audit(session, inquiry, "system:triage", "open", "worker", department=department_id)
+    return inquiry
+
+
+def _receipt_number(session: Session, zone: ZoneInfo) -> str:
+    from bot.db import insert_once
+
+    year = str(now().astimezone(zone).year)
+    insert_once(session, Counter(name=f"receipt:{year}"))
+    counter = session.exec(
+        select(Counter)
+        .where(Counter.name == f"receipt:{year}")
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one()
+    number = counter.next
+    counter.next += 1
+    session.add(counter)
+    return f"{year}-{number:05d}"
+
+
+def current(session: Session, conversation_id: UUID) -> Inquiry | None:
+    """The newest open case of a conversation."""
+    query = (
+        select(Inquiry)
+        .where(Inquiry.conversation_id == conversation_id, col(Inquiry.status).in_(OPEN_STATUSES))
+        .order_by(col(Inquiry.created_at).desc())
+        .with_for_update()
+    )
+    return session.exec(query).first()
+
+
+def give_notice(
+    session: Session, conversation: Conversation, *, cause: str, answers: Message | None = None
+) -> None:
+    """Send the first-contact notice unless the citizen has its newest version."""
+    notice = city.fixed_text(session, "first_contact_notice")
+    if notice and conversation.notice_version < notice.version:
+        conversation.notice_version = notice.version
+        session.add(conversation)
+        outbox.send_fixed(session, "first_contact_notice", conversation, cause=cause, answers=answers)
+
+
+def route(
+    session: Session,
+    inquiry: Inquiry,
+    department_id: str,
+    *,
+    drafting: bool,
+    reason: HandOffReason | None = None,
+) -> None:
+    """Put the case into a department's queue and ask for a draft.
+
+    Args:
+        session: The caller's transaction.
+        inquiry: The case.
+        department_id: Where to.
+        drafting: The global kill switch; a department has its own.
+        reason: Why a person should look in any case, such as an abstained routing.
+    """
+    department = session.get_one(Department, department_id)
+    inquiry.department_id, inquiry.hand_off_reason = department_id, reason
+    if drafting and department.drafting_enabled:
+        request_draft(session, inquiry)
+    else:
+        hand_off(session, inquiry, reason or HandOffReason.drafting_off)
+
+
+def request_draft(session: Session, inquiry: Inquiry) -> None:
+    """Replace whatever draft there is by a new one."""
+    supersede(session, inquiry)
+    inquiry.generation += 1
+    _move(session, inquiry, InquiryStatus.drafting)
+    jobs.draft(session, inquiry.id, inquiry.generation)
+
+
+def hand_off(session: Session, inquiry: Inquiry, reason: HandOffReason) -> None:
+    """A person takes over, for this reason."""
+    inquiry.hand_off_reason = reason
+    inquiry.emergency = inquiry.emergency or reason == HandOffReason.emergency
+    _move(session, inquiry, InquiryStatus.with_person)
+    _audit(session, inquiry, "system:triage", "hand_off", "worker", reason=reason)
+
+
+def supersede(session: Session, inquiry: Inquiry) -> None:
+    """Pending drafts no longer answer the case."""
+    session.execute(
+        sa.update(Draft)
+        .where(col(Draft.inquiry_id) == inquiry.id, col(Draft.status) == DraftStatus.pending)
+        .values(status=DraftStatus.superseded)
+    )
+
+
+def on_unsend(session: Session, inquiry_id: UUID) -> None:
+    """The citizen took words back: a draft that answers them is void."""
+    inquiry = session.get_one(Inquiry, inquiry_id)
+    if inquiry.status not in QUEUE_STATUSES:
+        return
+    if words(session, inquiry):
+        request_draft(session, inquiry)
+    else:
+        supersede(session, inquiry)
+        _move(session, inquiry, InquiryStatus.withdrawn)
+
+
+def withdraw(session: Session, inquiry: Inquiry) -> None:
+    """The citizen cancels the matter."""
+    supersede(session, inquiry)
+    _move(session, inquiry, InquiryStatus.withdrawn)
+    _audit(session, inquiry, "citizen", "withdraw", "worker")
+
+
+def clarify(session: Session, inquiry: Inquiry) -> None:
+    """Wait for the citizen to say which matter it is."""
+    _move(session, inquiry, InquiryStatus.clarifying)
+
+
+def words(session: Session, inquiry: Inquiry) -> str:
+    """What the citizen wrote about this matter, personal data masked, withdrawn words left out."""
+    query = (
+        select(Message.text)
+        .where(
+            Message.inquiry_id == inquiry.id,
+            Message.direction == "in",
+            col(Message.hidden_at).is_(None),
+            Message.text != "",
+        )
+        .order_by(col(Message.seq))
+    )
+    return mask("\n".join(session.exec(query)))[0]
+
+
+def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftResult, text: str) -> bool:
+    """Attach a finished draft, unless the case has moved on since it was asked for.
+
+    Args:
+        session: The caller's transaction.
+        inquiry_id: The case.
+        generation: Which request this draft answers.
+        result: What the responder made.
+        text: The whole reply: greeting, body, closing.
+
+    Returns:
+        False if the draft came too late.
+    """
+    inquiry = _locked(session, inquiry_id)
+    late = inquiry.status == InquiryStatus.with_person and inquiry.hand_off_reason == HandOffReason.error
+    if inquiry.generation != generation or not (inquiry.status == InquiryStatus.drafting or late):
+        return False
+    if result.status == "handed_off":
+        hand_off(session, inquiry, HandOffReason.no_source)
+        return True
+    sources = result.passages if result.status == "drafted" else ()
+    draft = Draft(
+        inquiry_id=inquiry.id,
+        status=DraftStatus.pending,
+        origin=result.origin,
+        text=text,
+        ready=result.ready,
+        sentences=_plain(result.sentences),
+        findings=_plain(result.findings),
+        passages=_plain(sources),
+        flags=list(result.flags),
+        model=dict(result.model),
+    )
+    session.add(draft)
+    session.flush()
+    _queue_draft(session, inquiry, draft, result.status)
+    _audit(
+        session,
+        inquiry,
+        "system:responder",
+        "propose",
+        "worker",
+        draft=draft.id,
+        origin=draft.origin,
+        ready=draft.ready,
+        model=draft.model,
+        passages=[p.id for p in sources],
+    )
+    return True
+
+
+def _plain(values: Sequence[Any]) -> list[Any]:
+    """Dataclasses as JSON values, dates as text."""
+    listed: list[Any] = json.loads(json.dumps([asdict(v) for v in values], default=str))
+    return listed
+
+
+def _queue_draft(session: Session, inquiry: Inquiry, draft: Draft, status: str) -> None:
+    if status == "drafted" and draft.ready:
+        if inquiry.hand_off_reason != HandOffReason.low_confidence:
+            inquiry.hand_off_reason = None
+        _move(session, inquiry, InquiryStatus.awaiting)
+        return
+    inquiry.hand_off_reason = HandOffReason.no_source if status == "no_source" else HandOffReason.failed_check
+    _move(session, inquiry, InquiryStatus.with_person)
+
+
+def approve(
+    session: Session,
+    draft_id: UUID,
+    *,
+    staff: Staff,
+    text: str,
+    seen_version: int,
+    screen: str,
+    check: Checker,
+    confirmed: bool = False,
+    keep_open: bool = False,
+) -> OutboxMessage:
+    """Record a person's decision and queue exactly the approved text for sending.
+
+    Args:
+        session: The caller's transaction.
+        draft_id: The draft the person saw.
+        staff: Who decides.
+        text: What they saw and perhaps edited; exactly this is sent.
+        seen_version: The case's version on their screen.
+        screen: Where they decided, such as ``desk``.
+        check: Finds facts of the text that its sources do not support.
+        confirmed: They ticked that unsupported facts are right.
+        keep_open: The case goes on after this reply.
+
+    Raises:
+        NotFound, NotAllowed: No such draft for this person, or their role cannot approve.
+        DraftNotPending: Someone has decided, or a newer draft took its place.
+        CaseChanged: The citizen or a colleague changed the case since.
+        TextRefused: Empty or too long. NeedsConfirmation: facts without a source.
+    """
+    draft = session.get(Draft, draft_id)
+    if draft is None:
+        raise NotFound
+    inquiry = for_decision(session, draft.inquiry_id, staff)
+    text = _sendable(text)
+    if draft.status != DraftStatus.pending:
+        raise DraftNotPending
+    if inquiry.version != seen_version:
+        raise CaseChanged
+    findings = check(text, draft)
+    if not confirmed and any(f["hard"] for f in findings):
+        raise NeedsConfirmation
+    _decide(session, draft, DraftStatus.approved, staff)
+    approval = Approval(
+        draft_id=draft.id,
+        inquiry_id=inquiry.id,
+        staff_id=staff.id,
+        text=text,
+        text_sha256=outbox.digest(text),
+        screen=screen,
+        confirmed=findings if confirmed else [],
+    )
+    session.add(approval)
+    session.flush()
+    row = outbox.send_approved(session, approval, inquiry.conversation_id)
+    inquiry.answered_at = now()
+    _move(session, inquiry, InquiryStatus.with_person if keep_open else InquiryStatus.answered)
+    _audit(
+        session,
+        inquiry,
+        staff.login,
+        "approve",
+        screen,
+        draft=draft.id,
+        outbox=row.id,
+        text_sha256=row.text_sha256,
+        edited=text != draft.text,
+        confirmed=len(approval.confirmed),
+    )
+    return row
+
+
+def _sendable(text: str) -> str:
+    text = storable(text.replace("\r\n", "\n")).strip()
+    if not text:
+        raise TextRefused("本文が空です。")
+    if utf16_units(text) > MAX_TEXT_UNITS:
+        raise TextRefused(f"長すぎます({utf16_units(text)}字)。{MAX_TEXT_UNITS}字以内にしてください。")
+    if "my_number" in mask(text)[1]:
+        raise TextRefused("マイナンバーと思われる番号が含まれています。削除してください。")
+    return text
+
+
+def _decide(session: Session, draft: Draft, status: DraftStatus, staff: Staff, reason: str = "") -> None:
+    changed = session.execute(
+        sa.update(Draft)
+        .where(col(Draft.id) == draft.id, col(Draft.status) == DraftStatus.pending)
+        .values(status=status, decided_by=staff.id, decided_at=now(), return_reason=reason)
+        .returning(col(Draft.id))
+    ).first()
+    if changed is None:
+        raise DraftNotPending
+    session.refresh(draft)
+
+
+def write_by_hand(
+    session: Session,
+    inquiry_id: UUID,
+    *,
+    staff: Staff,
+    text: str,
+    seen_version: int,
+    screen: str,
+    keep_open: bool,
+) -> OutboxMessage:
+    """A person answers in their own words: their text is the draft, and they approve it."""
+    inquiry = for_decision(session, inquiry_id, staff)
+    supersede(session, inquiry)
+    draft = Draft(inquiry_id=inquiry.id, status=DraftStatus.pending, origin="staff", text=text, ready=True)
+    session.add(draft)
+    session.flush()
+    return approve(
+        session,
+        draft.id,
+        staff=staff,
+        text=text,
+        seen_version=seen_version,
+        screen=screen,
+        check=lambda _text, _draft: [],
+        keep_open=keep_open,
+    )
+
+
+def return_draft(
+    session: Session, draft_id: UUID, *, staff: Staff, reason: str, seen_version: int, screen: str
+) -> None:
+    """Send a draft back with a reason; a person goes on with the case."""
+    draft = session.get(Draft, draft_id)
+    if draft is None:
+        raise NotFound
+    inquiry = _for_change(session, draft.inquiry_id, staff, seen_version)
+    reason = _reason(reason)
+    _decide(session, draft, DraftStatus.returned, staff, reason)
+    inquiry.hand_off_reason = HandOffReason.returned
+    _move(session, inquiry, InquiryStatus.with_person)
+    _audit(session, inquiry, staff.login, "return_draft", screen, draft=draft.id, reason=reason)
+
+
+def transfer(
+    session: Session,
+    inquiry_id: UUID,
+    *,
+    staff: Staff,
+    department_id: str,
+    reason: str,
+    seen_version: int,
+    screen: str,
+    drafting: bool,
+) -> None:
+    """Hand the case to another department, with a reason; it gets a new draft from that department's view."""
+    inquiry = _for_change(session, inquiry_id, staff, seen_version)
+    if department_id == inquiry.department_id or session.get(Department, department_id) is None:
+        raise TextRefused("移管先の課を選んでください。")
+    reason, before = _reason(reason), inquiry.department_id
+    supersede(session, inquiry)
+    route(session, inquiry, department_id, drafting=drafting)
+    _audit(
+        session, inquiry, staff.login, "transfer", screen, before=before, after=department_id, reason=reason
+    )
+
+
+def close(
+    session: Session, inquiry_id: UUID, *, staff: Staff, reason: str, seen_version: int, screen: str
+) -> None:
+    """End the case without (a further) reply."""
+    inquiry = _for_change(session, inquiry_id, staff, seen_version, answered_too=True)
+    reason = _reason(reason)
+    supersede(session, inquiry)
+    inquiry.closed_at = now()
+    _move(session, inquiry, InquiryStatus.closed)
+    _audit(session, inquiry, staff.login, "close", screen, reason=reason)
+
+
+def redraft(session: Session, inquiry_id: UUID, *, staff: Staff, seen_version: int, screen: str) -> None:
+    """Ask for a new draft."""
+    inquiry = _for_change(session, inquiry_id, staff, seen_version)
+    request_draft(session, inquiry)
+    _audit(session, inquiry, staff.login, "redraft", screen)
+
+
+def acknowledge(session: Session, inquiry_id: UUID, *, staff: Staff, screen: str) -> None:
+    """A person took note of an emergency."""
+    inquiry = for_decision(session, inquiry_id, staff)
+    if inquiry.acknowledged_by is None:
+        inquiry.acknowledged_by = staff.id
+        session.add(inquiry)
+        _audit(session, inquiry, staff.login, "acknowledge", screen)
+
+
+def visible(staff: Staff) -> sa.ColumnElement[bool]:
+    """Condition of the cases this person may see: their department's; the front desk and supervisors all."""
+    if staff.role != Role.caseworker or staff.department_id == FRONT_DESK:
+        return sa.true()
+    return col(Inquiry.department_id) == staff.department_id
+
+
+def for_decision(session: Session, inquiry_id: UUID, staff: Staff) -> Inquiry:
+    """The case, locked, if this person may decide about it."""
+    query = select(Inquiry).where(Inquiry.id == inquiry_id, visible(staff)).with_for_update()
+    inquiry = session.exec(query.execution_options(populate_existing=True)).first()
+    if inquiry is None:
+        raise NotFound
+    if staff.role == Role.auditor:
+        raise NotAllowed
+    return inquiry
+
+
+def _for_change(
+    session: Session, inquiry_id: UUID, staff: Staff, seen_version: int, *, answered_too: bool = False
+) -> Inquiry:
+    inquiry = for_decision(session, inquiry_id, staff)
+    allowed: Sequence[str] = (*OPEN_STATUSES, InquiryStatus.answered) if answered_too else OPEN_STATUSES
+    if inquiry.version != seen_version or inquiry.status not in allowed:
+        raise CaseChanged
+    return inquiry
+
+
+def _reason(reason: str) -> str:
+    if not (reason := storable(reason).strip()):
+        raise TextRefused("理由を入力してください。")
+    return reason[:500]
+
+
+def _locked(session: Session, inquiry_id: UUID) -> Inquiry:
+    query = select(Inquiry).where(Inquiry.id == inquiry_id).with_for_update()
+    return session.exec(query.execution_options(populate_existing=True)).one()
+
+
+def _move(session: Session, inquiry: Inquiry, status: InquiryStatus) -> None:
+    """Every change of a case passes here: its version grows, so older screens cannot decide."""
+    inquiry.status, inquiry.status_since = status, now()
+    inquiry.version += 1
+    session.add(inquiry)
+    session.flush()
+
+
+def _audit(
+    session: Session, inquiry: Inquiry, actor: str, action: str, screen: str, **details: object
+) -> None:
+    audit.record(
+        session,
+        actor=actor,
+        action=action,
+        subject=f"inquiry:{inquiry.receipt_number}",
+        screen=screen,
+        version=inquiry.version,
+        **details,
+    )

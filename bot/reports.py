@@ -1,0 +1,274 @@
+"""Questions that screens ask of the rows; each screen costs a constant number of queries."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from bot import city, inquiries
+from bot.db import now
+from bot.errors import NotFound
+from bot.models import (
+    QUEUE_STATUSES,
+    Approval,
+    AuditEntry,
+    Conversation,
+    Department,
+    Draft,
+    DraftStatus,
+    EventStatus,
+    InboundEvent,
+    Inquiry,
+    InquiryStatus,
+    Message,
+    OutboxMessage,
+    OutboxStatus,
+    Staff,
+)
+
+PAGE = 100
+
+STATUS_JA = {
+    InquiryStatus.clarifying: "市民に確認中",
+    InquiryStatus.drafting: "下書き作成中",
+    InquiryStatus.awaiting: "承認待ち",
+    InquiryStatus.with_person: "職員対応",
+    InquiryStatus.answered: "回答済み",
+    InquiryStatus.closed: "終了",
+    InquiryStatus.withdrawn: "取下げ",
+}
+REASON_JA = {
+    "low_confidence": "担当課の判定に自信なし",
+    "no_source": "根拠となる記事なし",
+    "emergency": "緊急の可能性",
+    "sensitive": "配慮が必要",
+    "failed_check": "下書きの点検で問題あり",
+    "error": "自動処理の失敗",
+    "asked_for_person": "職員の対応を希望",
+    "returned": "下書きを差戻し済み",
+    "drafting_off": "下書き機能は停止中",
+}
+OUTBOX_JA = {
+    OutboxStatus.queued: "送信待ち",
+    OutboxStatus.accepted: "送信済み(受付確認)",
+    OutboxStatus.failed: "送信できませんでした",
+    OutboxStatus.uncertain: "送信できたか不明",
+}
+CHANNEL_JA = {"line": "LINE", "webchat": "ウェブ"}
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """One case in a list."""
+
+    inquiry: Inquiry
+    first_words: str
+    channel: str
+    department: str
+    status: str
+    reason: str
+    overdue: bool
+
+
+def queue(session: Session, staff: Staff, department_id: str | None, *, done: bool = False) -> list[QueueRow]:
+    """Cases this person may see: emergencies first, then the oldest; done ones newest first."""
+    first = _first_message()
+    query = (
+        select(Inquiry, Conversation.channel, Department.name, Message.text)
+        .join(Conversation, col(Inquiry.conversation_id) == col(Conversation.id))
+        .join(Department, col(Inquiry.department_id) == col(Department.id))
+        .outerjoin(first, first.c.inquiry_id == col(Inquiry.id))
+        .outerjoin(Message, (col(Message.inquiry_id) == col(Inquiry.id)) & (col(Message.seq) == first.c.seq))
+        .where(inquiries.visible(staff))
+        .limit(PAGE * 2)
+    )
+    if department_id:
+        query = query.where(Inquiry.department_id == department_id)
+    if done:
+        query = query.where(col(Inquiry.status).not_in(QUEUE_STATUSES)).order_by(
+            col(Inquiry.status_since).desc()
+        )
+    else:
+        query = query.where(col(Inquiry.status).in_(QUEUE_STATUSES)).order_by(
+            col(Inquiry.emergency).desc(), col(Inquiry.created_at)
+        )
+    at = now()
+    return [
+        QueueRow(
+            inquiry=inquiry,
+            first_words=(words or "")[:60],
+            channel=CHANNEL_JA.get(channel, channel),
+            department=department,
+            status=STATUS_JA[InquiryStatus(inquiry.status)],
+            reason=REASON_JA.get(inquiry.hand_off_reason or "", ""),
+            overdue=not done and inquiry.due_at is not None and inquiry.due_at < at,
+        )
+        for inquiry, channel, department, words in session.exec(query)
+    ]
+
+
+def _first_message() -> sa.Subquery:
+    return (
+        sa.select(col(Message.inquiry_id).label("inquiry_id"), sa.func.min(col(Message.seq)).label("seq"))
+        .where(col(Message.direction) == "in", col(Message.text) != "")
+        .group_by(col(Message.inquiry_id))
+        .subquery()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything the case's screen shows."""
+
+    inquiry: Inquiry
+    conversation: Conversation
+    department: Department
+    departments: list[Department]
+    thread: list[Message]
+    deliveries: dict[UUID, OutboxMessage]
+    waiting: list[OutboxMessage]
+    """Queued, failed or uncertain texts of this case, not in the thread yet."""
+    draft: Draft | None
+    history: list[AuditEntry]
+    guesses: list[tuple[str, int]]
+    """The likely departments with per cent."""
+
+
+def case(session: Session, inquiry_id: UUID, staff: Staff) -> Case:
+    """One case with thread, routing, draft and history.
+
+    Raises:
+        NotFound: No such case, or not for this person.
+    """
+    inquiry = session.exec(select(Inquiry).where(Inquiry.id == inquiry_id, inquiries.visible(staff))).first()
+    if inquiry is None:
+        raise NotFound
+    departments = city.departments(session)
+    by_id = {d.id: d for d in departments}
+    outgoing = session.exec(select(OutboxMessage).where(OutboxMessage.inquiry_id == inquiry.id)).all()
+    return Case(
+        inquiry=inquiry,
+        conversation=session.get_one(Conversation, inquiry.conversation_id),
+        department=by_id[inquiry.department_id],
+        departments=departments,
+        thread=list(
+            session.exec(select(Message).where(Message.inquiry_id == inquiry.id).order_by(col(Message.seq)))
+        ),
+        deliveries={row.id: row for row in outgoing},
+        waiting=[row for row in outgoing if row.status != OutboxStatus.accepted],
+        draft=_pending_draft(session, inquiry.id),
+        history=_history(session, inquiry.receipt_number),
+        guesses=_guesses(inquiry.prediction, by_id),
+    )
+
+
+def _pending_draft(session: Session, inquiry_id: UUID) -> Draft | None:
+    return session.exec(
+        select(Draft).where(Draft.inquiry_id == inquiry_id, Draft.status == DraftStatus.pending)
+    ).first()
+
+
+def _history(session: Session, receipt_number: str) -> list[AuditEntry]:
+    query = select(AuditEntry).where(AuditEntry.subject == f"inquiry:{receipt_number}")
+    return list(session.exec(query.order_by(col(AuditEntry.id).desc()).limit(50)))
+
+
+def _guesses(prediction: dict[str, Any], by_id: dict[str, Department]) -> list[tuple[str, int]]:
+    exits = {
+        "small_talk": "あいさつ・雑談",
+        "account": "アカウントについて",
+        "out_of_scope": "市役所の所管外",
+    }
+    ranked = sorted(prediction.get("probabilities", {}).items(), key=lambda pair: -pair[1])[:3]
+    return [(by_id[d].name if d in by_id else exits.get(d, d), round(p * 100)) for d, p in ranked]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCount:
+    """One department's line on the supervisor's screen."""
+
+    department: Department
+    total: int
+    awaiting: int
+    with_person: int
+    drafting: int
+    overdue: int
+    oldest: datetime | None
+
+
+def queue_counts(session: Session) -> list[QueueCount]:
+    """Every department's queue with counts and oldest age."""
+
+    def count(*where: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+        return sa.func.coalesce(sa.func.sum(sa.case((sa.and_(*where), 1), else_=0)), 0)
+
+    status = col(Inquiry.status)
+    query = (
+        sa.select(
+            col(Inquiry.department_id),
+            sa.func.count(),
+            count(status == InquiryStatus.awaiting),
+            count(status == InquiryStatus.with_person),
+            count(status == InquiryStatus.drafting),
+            count(col(Inquiry.due_at) < now()),
+            sa.func.min(Inquiry.created_at),
+        )
+        .where(status.in_(QUEUE_STATUSES))
+        .group_by(col(Inquiry.department_id))
+    )
+    found = {row[0]: row[1:] for row in session.execute(query)}
+    empty = (0, 0, 0, 0, 0, None)
+    return [QueueCount(d, *found.get(d.id, empty)) for d in city.departments(session)]
+
+
+def alarms(session: Session, staff: Staff) -> list[Inquiry]:
+    """Emergencies that nobody took note of yet."""
+    query = select(Inquiry).where(
+        col(Inquiry.emergency).is_(True), col(Inquiry.acknowledged_by).is_(None), inquiries.visible(staff)
+    )
+    return list(session.exec(query.order_by(col(Inquiry.created_at))))
+
+
+def troubled_deliveries(session: Session) -> list[tuple[OutboxMessage, str]]:
+    """Texts that failed, are uncertain, or wait for another try, with their case's number."""
+    query = (
+        select(OutboxMessage, Inquiry.receipt_number)
+        .outerjoin(Inquiry, col(OutboxMessage.inquiry_id) == col(Inquiry.id))
+        .where(
+            col(OutboxMessage.status).in_([OutboxStatus.failed, OutboxStatus.uncertain])
+            | ((col(OutboxMessage.status) == OutboxStatus.queued) & (col(OutboxMessage.attempts) > 0))
+        )
+        .order_by(col(OutboxMessage.created_at).desc())
+        .limit(PAGE)
+    )
+    return [(row, number or "") for row, number in session.exec(query)]
+
+
+def odd_events(session: Session) -> list[InboundEvent]:
+    """Unknown and malformed events that nobody has put aside."""
+    query = select(InboundEvent).where(
+        col(InboundEvent.status).in_([EventStatus.unknown, EventStatus.malformed]),
+        col(InboundEvent.seen_by).is_(None),
+    )
+    return list(session.exec(query.order_by(col(InboundEvent.received_at).desc()).limit(PAGE)))
+
+
+def loose_messages(session: Session) -> list[Message]:
+    """Citizens' words that belong to no case: answered by the dialogue alone."""
+    query = select(Message).where(
+        Message.direction == "in", col(Message.inquiry_id).is_(None), col(Message.hidden_at).is_(None)
+    )
+    return list(session.exec(query.order_by(col(Message.created_at).desc()).limit(PAGE)))
+
+
+def approvals(session: Session, inquiry_id: UUID) -> list[tuple[Approval, str]]:
+    """Who approved what in a case."""
+    query = (
+        select(Approval, Staff.name)
+        .join(Staff, col(Approval.staff_id) == col(Staff.id))
+        .where(Approval.inquiry_id == inquiry_id)
+    )
+    return list(session.exec(query.order_by(col(Approval.approved_at))))

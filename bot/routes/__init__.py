@@ -1,0 +1,1 @@
+"""HTTP edges: decode, one verb, answer."""

@@ -1,0 +1,74 @@
+"""What routes ask for: a session that commits before the answer leaves, the raw body, the person."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import Cookie, Depends, Form, Request
+from sqlmodel import Session
+
+from bot import auth
+from bot.db import reading, transaction
+from bot.errors import TooLarge
+from bot.models import Staff, StaffSession
+from bot.settings import Settings
+
+MAX_BODY_BYTES = 4_000_000
+COOKIE = "madoguchi_session"
+
+
+def _session(request: Request) -> Iterator[Session]:
+    with transaction(request.app.state.engine) as session:
+        yield session
+
+
+def _reader(request: Request) -> Iterator[Session]:
+    with reading(request.app.state.engine) as session:
+        yield session
+
+
+# scope="function": the transaction ends before the response is sent. The default would acknowledge a webhook
+# that is not committed yet.
+SessionDep = Annotated[Session, Depends(_session, scope="function")]
+ReaderDep = Annotated[Session, Depends(_reader, scope="function")]
+
+
+async def _raw_body(request: Request) -> bytes:
+    """The body as it came.
+
+    Raises:
+        TooLarge: Over ``MAX_BODY_BYTES``.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise TooLarge
+    return bytes(body)
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+RawBody = Annotated[bytes, Depends(_raw_body)]
+SettingsDep = Annotated[Settings, Depends(_settings)]
+TokenCookie = Annotated[str | None, Cookie(alias=COOKIE)]
+
+
+def _signed_in(session: SessionDep, token: TokenCookie = None) -> tuple[Staff, StaffSession]:
+    staff, row = auth.signed_in(session, token)
+    auth.touch(session, row)
+    return staff, row
+
+
+SignedIn = Annotated[tuple[Staff, StaffSession], Depends(_signed_in, scope="function")]
+
+
+def _deciding(signed_in: SignedIn, csrf: Annotated[str, Form()] = "") -> Staff:
+    """The person behind a form of our own page."""
+    auth.check_csrf(signed_in[1], csrf)
+    return signed_in[0]
+
+
+Deciding = Annotated[Staff, Depends(_deciding, scope="function")]

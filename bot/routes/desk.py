@@ -1,0 +1,321 @@
+"""The caseworker's desk: the queue, the case, the decision."""
+
+from datetime import date
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from sqlmodel import Session
+
+from bot import audit, auth, checking, inquiries, reports
+from bot.db import now
+from bot.errors import BotError, Conflict, NotFound, TextRefused
+from bot.knowledge import article_versions
+from bot.models import FRONT_DESK, Draft, Role
+from bot.routes.deps import COOKIE, Deciding, SessionDep, SettingsDep, SignedIn, TokenCookie
+from bot.templating import page
+
+router = APIRouter(prefix="/desk")
+SCREEN = "desk"
+
+
+@router.get("/login", response_class=HTMLResponse)
+def login_page() -> str:
+    """The form to sign in."""
+    return page("login.html", error="")
+
+
+@router.post("/login")
+def login(
+    session: SessionDep,
+    settings: SettingsDep,
+    login: Annotated[str, Form()] = "",
+    password: Annotated[str, Form()] = "",
+) -> Response:
+    """Open a session; every failure looks the same."""
+    opened = auth.sign_in(session, login.strip(), password)
+    if opened is None:
+        return HTMLResponse(
+            page("login.html", error="職員IDかパスワードが違うか、一時的に利用できません。"), 401
+        )
+    response = RedirectResponse("/desk", 303)
+    response.set_cookie(
+        COOKIE, opened[0], httponly=True, samesite="strict", secure=settings.secure_cookies, path="/"
+    )
+    return response
+
+
+@router.post("/logout")
+def logout(_staff: Deciding, session: SessionDep, token: TokenCookie = None) -> Response:
+    """End the session."""
+    auth.sign_out(session, token)
+    response = RedirectResponse("/desk/login", 303)
+    response.delete_cookie(COOKIE, path="/")
+    return response
+
+
+def frame_values(session: Session, signed_in: SignedIn) -> dict[str, Any]:
+    """What every page of the console shows around its content."""
+    staff, row = signed_in
+    return {"staff": staff, "csrf": row.csrf, "alarms": reports.alarms(session, staff)}
+
+
+@router.get("", response_class=HTMLResponse)
+def queue(session: SessionDep, signed_in: SignedIn, department: str = "", done: bool = False) -> str:
+    """The department's queue."""
+    staff = signed_in[0]
+    if not department and staff.role == Role.caseworker and staff.department_id != FRONT_DESK:
+        department = staff.department_id
+    return page(
+        "queue.html",
+        **frame_values(session, signed_in),
+        rows=reports.queue(session, staff, department or None, done=done),
+        departments=reports.queue_counts(session),
+        department=department,
+        done=done,
+        now=now(),
+    )
+
+
+@router.get("/cases/{inquiry_id}", response_class=HTMLResponse)
+def show_case(request: Request, inquiry_id: UUID, session: SessionDep, signed_in: SignedIn) -> str:
+    """One case; reading is logged too."""
+    case = reports.case(session, inquiry_id, signed_in[0])
+    audit.record(
+        session,
+        actor=signed_in[0].login,
+        action="read",
+        subject=f"inquiry:{case.inquiry.receipt_number}",
+        screen=SCREEN,
+    )
+    return _case_page(request, session, signed_in, inquiry_id)
+
+
+def _case_page(
+    request: Request,
+    session: Session,
+    signed_in: SignedIn,
+    inquiry_id: UUID,
+    *,
+    error: str = "",
+    text: str | None = None,
+    findings: list[dict[str, Any]] | None = None,
+    by_hand: bool = False,
+) -> str:
+    """The case's screen; after a refusal with the person's own text, so that nothing typed is lost."""
+    case = reports.case(session, inquiry_id, signed_in[0])
+    articles = {str(p["article"]) for p in case.draft.passages} if case.draft else set()
+    frame = request.app.state.city.frame
+    return page(
+        "case.html",
+        **frame_values(session, signed_in),
+        case=case,
+        error=error,
+        text=text if text is not None and not by_hand else (case.draft.text if case.draft else ""),
+        hand_text=text
+        if text is not None and by_hand
+        else frame.around("", case.department, case.inquiry.receipt_number),
+        findings=findings if findings is not None else (case.draft.findings if case.draft else []),
+        articles=article_versions(session, articles, date.today()),  # noqa: DTZ011
+        approvals=reports.approvals(session, inquiry_id),
+        status_ja=reports.STATUS_JA,
+        reason_ja=reports.REASON_JA,
+        outbox_ja=reports.OUTBOX_JA,
+        channel_ja=reports.CHANNEL_JA,
+    )
+
+
+def _checker(request: Request, session: Session) -> inquiries.Checker:
+    return checking.checker(session, request.app.state.city.frame)
+
+
+class _Decision:
+    """A form of the case's screen: one verb; a refusal shows the screen again with what was typed."""
+
+    def __init__(self, request: Request, session: SessionDep, signed_in: SignedIn, staff: Deciding) -> None:
+        self.request, self.session, self.signed_in, self.staff = request, session, signed_in, staff
+
+    def run(self, inquiry_id: UUID, verb: Any, *, text: str | None = None, by_hand: bool = False) -> Response:  # noqa: ANN401
+        try:
+            with self.session.begin_nested():
+                verb()
+        except (Conflict, TextRefused) as refused:
+            return self._again(inquiry_id, refused, text, by_hand)
+        return RedirectResponse(f"/desk/cases/{inquiry_id}?done=1", 303)
+
+    def _again(self, inquiry_id: UUID, refused: BotError, text: str | None, by_hand: bool) -> Response:
+        self.session.expire_all()
+        case = reports.case(self.session, inquiry_id, self.staff)
+        findings = None
+        if text is not None and case.draft and not by_hand:
+            findings = _checker(self.request, self.session)(text, case.draft)
+        html = _case_page(
+            self.request,
+            self.session,
+            self.signed_in,
+            inquiry_id,
+            error=refused.message_ja,
+            text=text,
+            findings=findings,
+            by_hand=by_hand,
+        )
+        return HTMLResponse(html, refused.status)
+
+
+DecisionDep = Annotated[_Decision, Depends(_Decision, scope="function")]
+Text = Annotated[str, Form()]
+Version = Annotated[int, Form()]
+
+
+@router.post("/cases/{inquiry_id}/approve")
+def approve(
+    inquiry_id: UUID,
+    decision: DecisionDep,
+    draft_id: Annotated[UUID, Form()],
+    version: Version,
+    text: Text = "",
+    confirmed: Annotated[bool, Form()] = False,
+    keep_open: Annotated[bool, Form()] = False,
+) -> Response:
+    """The person pressed 承認; ``text`` is what they saw, edits included."""
+    return decision.run(
+        inquiry_id,
+        lambda: inquiries.approve(
+            decision.session,
+            draft_id,
+            staff=decision.staff,
+            text=text,
+            seen_version=version,
+            screen=SCREEN,
+            check=_checker(decision.request, decision.session),
+            confirmed=confirmed,
+            keep_open=keep_open,
+        ),
+        text=text,
+    )
+
+
+@router.post("/cases/{inquiry_id}/write")
+def write_by_hand(
+    inquiry_id: UUID,
+    decision: DecisionDep,
+    version: Version,
+    text: Text = "",
+    keep_open: Annotated[bool, Form()] = False,
+) -> Response:
+    """The person answers in their own words."""
+    return decision.run(
+        inquiry_id,
+        lambda: inquiries.write_by_hand(
+            decision.session,
+            inquiry_id,
+            staff=decision.staff,
+            text=text,
+            seen_version=version,
+            screen=SCREEN,
+            keep_open=keep_open,
+        ),
+        text=text,
+        by_hand=True,
+    )
+
+
+@router.post("/cases/{inquiry_id}/return")
+def return_draft(
+    inquiry_id: UUID,
+    decision: DecisionDep,
+    draft_id: Annotated[UUID, Form()],
+    version: Version,
+    reason: Text = "",
+) -> Response:
+    """Send the draft back with a reason."""
+    return decision.run(
+        inquiry_id,
+        lambda: inquiries.return_draft(
+            decision.session,
+            draft_id,
+            staff=decision.staff,
+            reason=reason,
+            seen_version=version,
+            screen=SCREEN,
+        ),
+    )
+
+
+@router.post("/cases/{inquiry_id}/transfer")
+def transfer(
+    inquiry_id: UUID,
+    decision: DecisionDep,
+    settings: SettingsDep,
+    version: Version,
+    department: Text = "",
+    reason: Text = "",
+) -> Response:
+    """Hand the case to another department; afterwards it may be out of this person's sight."""
+    answer = decision.run(
+        inquiry_id,
+        lambda: inquiries.transfer(
+            decision.session,
+            inquiry_id,
+            staff=decision.staff,
+            department_id=department,
+            reason=reason,
+            seen_version=version,
+            screen=SCREEN,
+            drafting=settings.drafting_enabled,
+        ),
+    )
+    return RedirectResponse("/desk?done_transfer=1", 303) if answer.status_code == 303 else answer
+
+
+@router.post("/cases/{inquiry_id}/close")
+def close(inquiry_id: UUID, decision: DecisionDep, version: Version, reason: Text = "") -> Response:
+    """End the case."""
+    return decision.run(
+        inquiry_id,
+        lambda: inquiries.close(
+            decision.session,
+            inquiry_id,
+            staff=decision.staff,
+            reason=reason,
+            seen_version=version,
+            screen=SCREEN,
+        ),
+    )
+
+
+@router.post("/cases/{inquiry_id}/redraft")
+def redraft(inquiry_id: UUID, decision: DecisionDep, version: Version) -> Response:
+    """Ask for a new draft."""
+    return decision.run(
+        inquiry_id,
+        lambda: inquiries.redraft(
+            decision.session, inquiry_id, staff=decision.staff, seen_version=version, screen=SCREEN
+        ),
+    )
+
+
+@router.post("/cases/{inquiry_id}/acknowledge")
+def acknowledge(inquiry_id: UUID, decision: DecisionDep) -> Response:
+    """A person took note of an emergency."""
+    return decision.run(
+        inquiry_id,
+        lambda: inquiries.acknowledge(decision.session, inquiry_id, staff=decision.staff, screen=SCREEN),
+    )
+
+
+@router.post("/cases/{inquiry_id}/check")
+def check(
+    request: Request,
+    inquiry_id: UUID,
+    session: SessionDep,
+    _staff: Deciding,
+    draft_id: Annotated[UUID, Form()],
+    text: Text = "",
+) -> dict[str, Any]:
+    """The findings of an edited text, shown while the person types."""
+    draft = session.get(Draft, draft_id)
+    if draft is None or draft.inquiry_id != inquiry_id:
+        raise NotFound
+    return {"findings": _checker(request, session)(text, draft)}

@@ -1,0 +1,26 @@
+"""LINE's webhook: verify, store, commit, answer."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header
+
+from bot import intake
+from bot.errors import NotFound
+from bot.routes.deps import RawBody, SessionDep, SettingsDep
+from channels import line
+
+router = APIRouter()
+
+
+@router.post("/webhooks/line")
+def receive(
+    body: RawBody,
+    session: SessionDep,
+    settings: SettingsDep,
+    x_line_signature: Annotated[str | None, Header()] = None,
+) -> dict[str, int]:
+    """Store every event of the body; 200 only after the commit. 401 if the signature does not fit."""
+    if not settings.line_secrets:
+        raise NotFound("LINEの設定がありません。")
+    line.verify(body, x_line_signature, settings.line_secrets)
+    return {"stored": sum(intake.receive(session, "line", event) for event in line.decode(body))}

@@ -1,0 +1,78 @@
+"""The supervisor's screens: every queue, what did not go out, what came in oddly, who did what."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from sqlmodel import col, select
+
+from bot import audit, auth, outbox, reports
+from bot.db import now
+from bot.models import AuditEntry, InboundEvent, Role, Staff
+from bot.routes.deps import Deciding, SessionDep, SignedIn
+from bot.routes.desk import frame_values
+from bot.templating import page
+
+router = APIRouter(prefix="/supervise")
+SCREEN = "supervise"
+
+
+def _overseer(signed_in: SignedIn) -> Staff:
+    auth.require(signed_in[0], Role.supervisor, Role.admin, Role.auditor)
+    return signed_in[0]
+
+
+def _deciding_overseer(staff: Deciding) -> Staff:
+    auth.require(staff, Role.supervisor, Role.admin)
+    return staff
+
+
+Overseer = Annotated[Staff, Depends(_overseer, scope="function")]
+DecidingOverseer = Annotated[Staff, Depends(_deciding_overseer, scope="function")]
+
+
+@router.get("", response_class=HTMLResponse)
+def overview(_staff: Overseer, session: SessionDep, signed_in: SignedIn) -> str:
+    """All queues with counts and oldest age, and whatever a person must look at."""
+    return page(
+        "supervise.html",
+        **frame_values(session, signed_in),
+        counts=reports.queue_counts(session),
+        deliveries=reports.troubled_deliveries(session),
+        events=reports.odd_events(session),
+        loose=reports.loose_messages(session),
+        outbox_ja=reports.OUTBOX_JA,
+        now=now(),
+    )
+
+
+@router.get("/audit", response_class=HTMLResponse)
+def audit_log(_staff: Overseer, session: SessionDep, signed_in: SignedIn, before: int = 0) -> str:
+    """The newest entries of the audit log, and whether its chain holds."""
+    query = select(AuditEntry).order_by(col(AuditEntry.id).desc()).limit(reports.PAGE)
+    if before:
+        query = query.where(col(AuditEntry.id) < before)
+    return page(
+        "audit.html",
+        **frame_values(session, signed_in),
+        entries=session.exec(query).all(),
+        verdict=audit.verify(session),
+    )
+
+
+@router.post("/deliveries/{row_id}/retry")
+def retry_delivery(row_id: UUID, staff: DecidingOverseer, session: SessionDep) -> Response:
+    """The cause of a failure was removed: try again with the same key."""
+    outbox.retry(session, row_id, actor=staff.login, screen=SCREEN)
+    return RedirectResponse("/supervise#deliveries", 303)
+
+
+@router.post("/events/{event_id}/seen")
+def put_aside(event_id: UUID, staff: DecidingOverseer, session: SessionDep) -> Response:
+    """A person looked at an odd event."""
+    event = session.get_one(InboundEvent, event_id)
+    event.seen_by = staff.id
+    session.add(event)
+    audit.record(session, actor=staff.login, action="event_seen", subject=f"event:{event.id}", screen=SCREEN)
+    return RedirectResponse("/supervise#events", 303)

@@ -1,0 +1,114 @@
+"""Builds what the processes work with from the settings; each part that is missing is said once, aloud."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Engine
+
+from bot import drafting
+from bot.calendar import load_calendar
+from bot.dialogue_client import DialogueClient
+from bot.knowledge import Knowledge
+from bot.outbox import Sender
+from bot.settings import Settings
+from bot.triage import Brain
+from bot.workflow import Services
+from channels.webchat import WebChatSender
+from classifiers.department import DepartmentClassifier
+from classifiers.encoder import Encoder
+from classifiers.errors import ClassifierError
+from responders.llm import Llm
+from responders.retrieve import Embed
+
+log = logging.getLogger(__name__)
+
+
+def encoder_dir(settings: Settings) -> Path:
+    """Where ``madoguchi setup`` points to the encoder of the knowledge search."""
+    return settings.data_dir / "encoder"
+
+
+def load_classifier(settings: Settings) -> DepartmentClassifier | None:
+    """The trained classifier; None: every message goes to the front desk."""
+    try:
+        return DepartmentClassifier(settings.effective_classifier_dir)
+    except ClassifierError as reason:
+        log.error("no classifier, every message goes to the front desk: %s", reason)
+        return None
+
+
+def load_embed(settings: Settings, kind: str = "query") -> Embed | None:
+    """Text to unit vectors; None: the search is lexical only.
+
+    Args:
+        settings: Say where the encoder is.
+        kind: ``query`` for a citizen's words, ``passage`` for an article's.
+    """
+    try:
+        encoder = Encoder(encoder_dir(settings))
+    except ClassifierError as reason:
+        log.error("no encoder, the search is lexical only: %s", reason)
+        return None
+    return _embedding(encoder, kind)
+
+
+def _embedding(encoder: Encoder, kind: str) -> Callable[..., NDArray[np.float32]]:
+    def embed(texts: object) -> NDArray[np.float32]:
+        return encoder.embed(texts, "passage" if kind == "passage" else "query")  # type: ignore[arg-type]
+
+    return embed
+
+
+def load_llm(settings: Settings) -> Llm | None:
+    """The language model's endpoint; None: drafts stay verbatim."""
+    if not settings.llm_base_url:
+        return None
+    return Llm(
+        settings.llm_base_url,
+        settings.llm_model,
+        settings.llm_api_key.get_secret_value(),
+        settings.llm_timeout_seconds,
+    )
+
+
+def load_dialogue(settings: Settings) -> DialogueClient | None:
+    """Rasa behind its channel; None: every message is an inquiry."""
+    if not settings.rasa_url:
+        return None
+    return DialogueClient(
+        settings.rasa_url, settings.rasa_secret.get_secret_value(), settings.rasa_timeout_seconds
+    )
+
+
+def load_senders(settings: Settings) -> dict[str, Sender]:
+    """The channels that are configured."""
+    senders: dict[str, Sender] = {"webchat": WebChatSender()}
+    if token := settings.line_channel_access_token.get_secret_value():
+        from channels.line import LineClient
+
+        senders["line"] = LineClient(settings.line_api_base, token)
+    return senders
+
+
+def build(settings: Settings, engine: Engine) -> Services:
+    """Everything the worker needs."""
+    calendar = load_calendar(settings.city_dir / "calendar.yaml")
+    return Services(
+        engine=engine,
+        brain=Brain(calendar, load_classifier(settings), load_dialogue(settings), settings.drafting_enabled),
+        writer=load_writer(settings, engine),
+        senders=load_senders(settings),
+    )
+
+
+def load_writer(settings: Settings, engine: Engine) -> drafting.Writer:
+    """What drafting needs."""
+    return drafting.Writer(
+        knowledge=Knowledge(engine, load_embed(settings)),
+        llm=load_llm(settings),
+        frame=drafting.load_frame(settings.city_dir),
+        zone=load_calendar(settings.city_dir / "calendar.yaml").zone,
+    )

@@ -1,0 +1,376 @@
+"""From a stored message to a case in a department's queue.
+
+The thinking (safety, dialogue, classifier) happens outside any transaction; the decision is one transaction
+that does nothing if the message was decided already. Whatever fails, the message ends in a queue.
+"""
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from sqlalchemy import Engine
+from sqlmodel import Session, col, select
+
+from bot import city, inquiries, outbox
+from bot.calendar import Calendar
+from bot.db import now, transaction
+from bot.dialogue_client import DialogueClient, DialogueUnavailable, Turn
+from bot.models import (
+    FRONT_DESK,
+    QUEUE_STATUSES,
+    Conversation,
+    HandOffReason,
+    Inquiry,
+    InquiryStatus,
+    Message,
+)
+from bot.privacy import mask
+from classifiers import language, safety
+from classifiers.department import Prediction
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 5
+MAX_BUTTONS = 4
+
+
+class Classifier(Protocol):
+    """Routes one message."""
+
+    def predict(self, text: str) -> Prediction:
+        """Calibrated probabilities, the prediction set, and whether it abstains."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Brain:
+    """What triage thinks with; each part may be missing."""
+
+    calendar: Calendar
+    classifier: Classifier | None
+    dialogue: DialogueClient | None
+    drafting_enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Understanding:
+    """What was found out about one message before anything is decided."""
+
+    prediction: Prediction | None
+    flag: safety.SafetyFlag | None
+    turn: Turn | None
+    language: str = "ja"
+
+
+def triage_conversation(engine: Engine, conversation_id: UUID, brain: Brain) -> int:
+    """Decide every waiting message of a conversation in its order.
+
+    Returns:
+        How many were decided.
+    """
+    count = 0
+    while message := _next_message(engine, conversation_id):
+        understanding = _understand_safely(engine, message, brain)
+        with transaction(engine) as session:
+            _decide(session, message.id, understanding, brain)
+        count += 1
+    return count
+
+
+def _next_message(engine: Engine, conversation_id: UUID) -> Message | None:
+    with transaction(engine) as session:
+        query = (
+            select(Message)
+            .where(Message.conversation_id == conversation_id, col(Message.triaged_at).is_(None))
+            .order_by(col(Message.seq))
+            .limit(1)
+        )
+        message = session.exec(query).first()
+        if message:
+            message.triage_attempts += 1
+            session.add(message)
+        return message
+
+
+def _understand_safely(engine: Engine, message: Message, brain: Brain) -> Understanding:
+    """After several deaths on the same message a person gets it as it is."""
+    if message.triage_attempts > MAX_ATTEMPTS:
+        log.error("message %s was tried %d times: handed to a person", message.id, message.triage_attempts)
+        return Understanding(None, None, None)
+    with transaction(engine) as session:
+        sender = session.get_one(Conversation, message.conversation_id).rasa_sender
+    return understand(message, sender, brain)
+
+
+def understand(message: Message, sender: str, brain: Brain) -> Understanding:
+    """Safety, routing and dialogue, side by side; a part that fails is left out."""
+    text, _kinds = mask(message.text)
+    if not text.strip() and message.kind != "button":
+        return Understanding(None, None, None)
+    flag = safety.check(text)
+    prediction = _predict(text, brain) if text.strip() else None
+    turn = None if flag else _turn(message, text, sender, prediction, brain)
+    return Understanding(prediction, flag, turn, language.detect(text) if text.strip() else "ja")
+
+
+def _predict(text: str, brain: Brain) -> Prediction | None:
+    if brain.classifier is None:
+        return None
+    try:
+        return brain.classifier.predict(text)
+    except Exception as reason:  # any trouble of the model must end at the front desk, not in a lost message
+        log.error("classifier failed: %s", type(reason).__name__)
+        return None
+
+
+def _turn(
+    message: Message, text: str, sender: str, prediction: Prediction | None, brain: Brain
+) -> Turn | None:
+    if brain.dialogue is None:
+        return None
+    abstained = prediction is None or _unclear(prediction)
+    command = message.data if message.kind == "button" else None
+    try:
+        return brain.dialogue.turn(
+            sender, text=text, command=command, message_id=str(message.id), abstained=abstained
+        )
+    except DialogueUnavailable as reason:
+        log.warning("dialogue unavailable: %s", reason)
+        return None
+
+
+def _unclear(prediction: Prediction) -> bool:
+    """Unsure between a few departments, so that a question with buttons can help."""
+    return prediction.abstained and 1 < len(prediction.set) <= MAX_BUTTONS
+
+
+def _decide(session: Session, message_id: UUID, understood: Understanding, brain: Brain) -> None:
+    query = select(Message).where(Message.id == message_id).with_for_update()
+    message = session.exec(query.execution_options(populate_existing=True)).one()
+    if message.triaged_at is not None:
+        return  # decided, or taken back, while we were thinking
+    message.triaged_at = now()
+    session.add(message)
+    conversation = session.get_one(Conversation, message.conversation_id)
+    conversation.language = understood.language
+    session.add(conversation)
+    decision = _Decision(session, message, conversation, understood, brain)
+    inquiries.give_notice(session, conversation, cause=f"{message.id}:notice", answers=message)
+    if understood.flag:
+        decision.emergency()
+    elif message.kind not in {"text", "button"}:
+        decision.fixed("unsupported_message")
+        decision.attach_to_current()
+    elif not understood.turn:
+        decision.without_dialogue()
+    else:
+        for step in understood.turn.steps:
+            decision.take(step)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """The steps that one message can lead to."""
+
+    session: Session
+    message: Message
+    conversation: Conversation
+    understood: Understanding
+    brain: Brain
+
+    def take(self, step: dict[str, Any]) -> None:
+        """One step of Rasa's answer; an unknown one opens a case, so that nothing is lost."""
+        if "fixed_text" in step:
+            self.fixed(str(step["fixed_text"]))
+            return
+        steps = {
+            "open_inquiry": self.open,
+            "clarify": self.clarify,
+            "route_chosen": self.route_chosen,
+            "status": self.status,
+            "person": self.person,
+            "withdraw": self.withdraw,
+        }
+        steps.get(str(step.get("step")), self.open)()
+
+    def fixed(self, key: str, inquiry: Inquiry | None = None, buttons: tuple[str, ...] = ()) -> None:
+        """Send a text approved in advance; a key that the city lacks opens a case instead."""
+        if city.fixed_text(self.session, key) is None:
+            self.open()
+            return
+        outbox.send_fixed(
+            self.session,
+            key,
+            self.conversation,
+            cause=f"{self.message.id}:{key}",
+            inquiry=inquiry,
+            buttons=buttons,
+            answers=self.message,
+        )
+
+    def without_dialogue(self) -> None:
+        """Rasa is down or slow: a button still routes, anything else is an inquiry."""
+        if self.message.kind == "button":
+            self.route_chosen()
+        else:
+            self.open()
+
+    def open(self) -> None:
+        """A matter: attach it to the open case it continues, or register a new one."""
+        prediction = self.understood.prediction
+        inquiry = inquiries.current(self.session, self.conversation.id)
+        if inquiry and self._continues(inquiry, prediction):
+            self._follow_up(inquiry)
+            return
+        if prediction and prediction.department in {"small_talk", "account"}:
+            self.fixed("greeting" if prediction.department == "small_talk" else "account_help")
+            return
+        inquiry = self._new_inquiry(self._department())
+        self._route(inquiry, prediction)
+        out_of_scope = prediction is not None and prediction.department == "out_of_scope"
+        self.fixed("out_of_scope" if out_of_scope else self._receipt(), inquiry)
+
+    def clarify(self) -> None:
+        """Ask once, with the likely departments as buttons; the case waits at the front desk."""
+        prediction = self.understood.prediction
+        inquiry = inquiries.current(self.session, self.conversation.id)
+        choices = self._choices(prediction)
+        if not choices or (inquiry and inquiry.status == InquiryStatus.clarifying):
+            self.open()
+            return
+        if inquiry and self._continues(inquiry, prediction):
+            self._follow_up(inquiry)
+            return
+        inquiry = self._new_inquiry(FRONT_DESK)
+        inquiries.clarify(self.session, inquiry)
+        self.fixed("clarify_department", inquiry, (*choices, FRONT_DESK))
+
+    def route_chosen(self) -> None:
+        """The citizen pressed a button, or wrote more."""
+        inquiry = inquiries.current(self.session, self.conversation.id)
+        if inquiry is None or inquiry.status != InquiryStatus.clarifying:
+            # A button of an old question: the matter is with somebody already.
+            if inquiry is None or self.message.kind != "button":
+                self.open()
+            else:
+                self.attach_to_current()
+            return
+        self._attach(inquiry)
+        chosen = str(self.message.data.get("department", "")) or self._department()
+        known = {d.id for d in city.departments(self.session)}
+        chosen = chosen if chosen in known else FRONT_DESK
+        reason = HandOffReason.low_confidence if chosen == FRONT_DESK else None
+        inquiries.route(self.session, inquiry, chosen, drafting=self.brain.drafting_enabled, reason=reason)
+        self.fixed(self._receipt(), inquiry)
+
+    def status(self) -> None:
+        """Where a case stands, only to the citizen whose case it is."""
+        number = self.understood.turn.entities.get("receipt_number", "") if self.understood.turn else ""
+        query = select(Inquiry).where(
+            Inquiry.receipt_number == number, Inquiry.conversation_id == self.conversation.id
+        )
+        inquiry = self.session.exec(query).first()
+        if inquiry is None:
+            self.fixed("status_not_found")
+        elif inquiry.status == InquiryStatus.answered:
+            self.fixed("status_answered", inquiry)
+        elif inquiry.status in {InquiryStatus.closed, InquiryStatus.withdrawn}:
+            self.fixed("status_closed", inquiry)
+        else:
+            self.fixed("status_open", inquiry)
+
+    def person(self) -> None:
+        """The citizen wants a person: the department works the case without a draft."""
+        inquiry = inquiries.current(self.session, self.conversation.id)
+        if inquiry:
+            self._attach(inquiry)
+            inquiries.supersede(self.session, inquiry)
+        else:
+            inquiry = self._new_inquiry(self._department())
+        inquiries.hand_off(self.session, inquiry, HandOffReason.asked_for_person)
+        self.fixed("person_will_answer", inquiry)
+
+    def withdraw(self) -> None:
+        """The citizen cancels the open matter."""
+        inquiry = inquiries.current(self.session, self.conversation.id)
+        if inquiry is None:
+            self.fixed("greeting")
+            return
+        self._attach(inquiry)
+        inquiries.withdraw(self.session, inquiry)
+        self.fixed("withdrawn", inquiry)
+
+    def emergency(self) -> None:
+        """The notice goes out at once; people are alarmed on every screen; no draft, no waiting."""
+        self.fixed("emergency_notice")
+        inquiry = self._new_inquiry(self._department())
+        inquiries.hand_off(self.session, inquiry, HandOffReason.emergency)
+
+    def attach_to_current(self) -> None:
+        """Keep a wordless message with the open case, where a person sees it."""
+        inquiry = inquiries.current(self.session, self.conversation.id)
+        if inquiry:
+            self._attach(inquiry)
+
+    def _continues(self, inquiry: Inquiry, prediction: Prediction | None) -> bool:
+        if inquiry.status == InquiryStatus.clarifying:
+            return True
+        if inquiry.emergency:
+            return False  # never let a later matter hide behind an emergency, nor the other way round
+        if prediction is None or prediction.abstained:
+            return True
+        return prediction.department == inquiry.department_id
+
+    def _follow_up(self, inquiry: Inquiry) -> None:
+        if inquiry.status == InquiryStatus.clarifying:
+            self.route_chosen()
+            return
+        self._attach(inquiry)
+        if inquiry.status in QUEUE_STATUSES and inquiry.hand_off_reason != HandOffReason.asked_for_person:
+            inquiries.route(
+                self.session,
+                inquiry,
+                inquiry.department_id,
+                drafting=self.brain.drafting_enabled,
+                reason=HandOffReason(inquiry.hand_off_reason) if inquiry.hand_off_reason else None,
+            )
+        self.fixed("follow_up_receipt", inquiry)
+
+    def _new_inquiry(self, department_id: str) -> Inquiry:
+        prediction = self.understood.prediction
+        inquiry = inquiries.open_inquiry(
+            self.session,
+            self.conversation,
+            department_id,
+            self.brain.calendar,
+            prediction=asdict(prediction) if prediction else {},
+        )
+        self._attach(inquiry)
+        return inquiry
+
+    def _attach(self, inquiry: Inquiry) -> None:
+        self.message.inquiry_id = inquiry.id
+        self.session.add(self.message)
+        self.session.flush()
+
+    def _department(self) -> str:
+        prediction = self.understood.prediction
+        if prediction is None or prediction.abstained:
+            return FRONT_DESK
+        known = {d.id for d in city.departments(self.session)}
+        return prediction.department if prediction.department in known else FRONT_DESK
+
+    def _route(self, inquiry: Inquiry, prediction: Prediction | None) -> None:
+        unsure = HandOffReason.low_confidence if inquiry.department_id == FRONT_DESK else None
+        reason = unsure if prediction else HandOffReason.error
+        inquiries.route(
+            self.session, inquiry, inquiry.department_id, drafting=self.brain.drafting_enabled, reason=reason
+        )
+
+    def _choices(self, prediction: Prediction | None) -> tuple[str, ...]:
+        known = {d.id for d in city.departments(self.session)} - {FRONT_DESK}
+        return tuple(d for d in prediction.set if d in known)[:MAX_BUTTONS] if prediction else ()
+
+    def _receipt(self) -> str:
+        return "receipt" if self.brain.calendar.is_open(now()) else "off_hours_receipt"

@@ -1,0 +1,1 @@
+"""The wires to the citizen's and the caseworker's platforms."""

@@ -1,0 +1,115 @@
+"""The authored inquiries and their labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from classifiers.errors import BadDataset
+
+INQUIRIES = "inquiries"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One labelled message."""
+
+    id: str
+    text: str
+    department: str
+    """A department id or an exit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The classes of the model, in the order of ``data/departments.yaml``."""
+
+    departments: tuple[str, ...]
+    exits: tuple[str, ...]
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Departments first, then exits; the index is the class number."""
+        return self.departments + self.exits
+
+
+def load_labels(data_dir: Path) -> Labels:
+    """Read the classes.
+
+    Args:
+        data_dir: Holds departments.yaml.
+
+    Raises:
+        BadDataset: Missing, not YAML, or without ids.
+    """
+    path = data_dir / "departments.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        departments = tuple(str(row["id"]) for row in content["departments"])
+        exits = tuple(str(row["id"]) for row in content["exits"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise BadDataset(path, 0, str(error)) from error
+    return Labels(departments, exits)
+
+
+def load_split(data_dir: Path, split: str, labels: Labels) -> list[Example]:
+    """Read one of ``train``, ``valid`` and ``test``.
+
+    Args:
+        data_dir: Holds inquiries/<split>.jsonl.
+        split: Name without suffix.
+        labels: Every line must carry one of these.
+
+    Raises:
+        BadDataset: The first bad line: not JSON, a field missing or empty, an unknown label, or an id
+            or text that was there before.
+    """
+    return load_file(data_dir / INQUIRIES / f"{split}.jsonl", labels.all)
+
+
+def load_file(path: Path, known: Sequence[str]) -> list[Example]:
+    """Read any file of {"id","text","department"} lines.
+
+    Raises:
+        BadDataset: See `load_split`; also for a file without a line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadDataset(path, 0, str(error)) from error
+    examples: list[Example] = []
+    seen: set[str] = set()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        example = _parse(line, path, number)
+        _refuse(example, known, seen, path, number)
+        seen |= {f"id {example.id}", f"text {example.text}"}
+        examples.append(example)
+    if not examples:
+        raise BadDataset(path, 0, "no examples")
+    return examples
+
+
+def _parse(line: str, path: Path, number: int) -> Example:
+    try:
+        row: dict[str, Any] = json.loads(line)
+        fields = [row["id"], row["text"], row["department"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadDataset(path, number, f"not a JSON object with id, text, department ({error})") from error
+    if not all(isinstance(field, str) and field.strip() for field in fields):
+        raise BadDataset(path, number, "id, text and department must be non-empty strings")
+    return Example(*fields)
+
+
+def _refuse(example: Example, known: Sequence[str], seen: set[str], path: Path, number: int) -> None:
+    if example.department not in known:
+        raise BadDataset(path, number, f"unknown department {example.department!r}")
+    for key in (f"id {example.id}", f"text {example.text}"):
+        if key in seen:
+            raise BadDataset(path, number, f"{key!r} stands in the file twice")

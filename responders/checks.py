@@ -1,0 +1,461 @@
+"""Compare a draft with its sources: what stands there must have been written by the city.
+
+Two levels. `check` highlights for the caseworker and blocks one-click approval; `strict_gate` decides whether
+a model's rewrite may replace the verbatim sentences. The citizen's message is never a source for either.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from responders.facts import Fact, facts, normalise
+from responders.japanese import pairs, tokens
+from responders.knowledge import Passage, split_sentences
+
+MAX_UTF16_UNITS = 5_000
+"""LINE's limit for one text message."""
+ALIGNED = 0.6
+"""Share of a sentence's character pairs that must stand in one source sentence."""
+UNSUPPORTED_BELOW = 0.35
+CONDITION_KEPT, CONDITION_KEPT_STRICT = 0.6, 0.75
+
+DOCUMENT = -1
+"""`Finding.sentence` of a finding about the whole text."""
+
+_OBLIGATION = re.compile(
+    r"(?:なければ|なくては|ないと)(?:なり|いけ|な[らり]|だめ)(?:ません|ない)?|なく(?:なっ|なり|なる)"
+)
+_NEGATION = re.compile(
+    r"ません|ませず|ない(?:で(?:くだ|下)さい)?|なかっ|なく(?!な)|なけれ|せず|れず|わず|らず|ずに|"
+    r"不要|不可|禁止|除[きく]|除外|対象外|以外|無効|未(?!満|来|成年|就学)|非課税|認められません"
+)
+_CONDITION = re.compile(
+    r"(?:場合|とき|際)(?:に限り|のみ|だけ|には|は|に|も)?$|(?:に限り|に限って|に限る|のみ|だけ|を除き|を除いて|除く|以外は)$|"
+    r"(?:方|人|者|世帯)(?:に限り|のみ|は|が|で)$|^ただし|(?:れば|なら|たら)$"
+)
+_SEGMENT_END = re.compile(r"[、。，,！？!?\n]")
+_ASSERTIONS = (
+    "必ず",
+    "絶対に",
+    "確実に",
+    "保証します",
+    "お約束",
+    "間違いなく",
+    "違法",
+    "賠償",
+    "損害",
+    "当市の責任",
+    "市の過失",
+)
+_OPPOSITE = (
+    {"まで", "以内", "以下", "未満", "以前", "より前"},
+    {"から", "以上", "以降", "以後", "超", "より後"},
+)
+_LIMITS = ("以内", "以上", "以下", "未満", "以降", "以前")
+_NOUN_KINDS = ("普通名詞", "固有名詞")
+_NO_CONTENT = frozenset(
+    re.findall(r"\S+", "とき 場合 方 もの 物 こと 事 ため 為 際 よう 様 お ご 御 うち ほか 他 等 など 人")
+)
+_MUNICIPALITY = re.compile(r"[市区町村県都府]")
+_ODD_LETTER = re.compile(r"[\uac00-\ud7af\u1100-\u11ff\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f]")
+_LATIN = re.compile(r"[A-Za-z]{3,}")
+_CONTROL_TOKEN = re.compile(r"<\|[^|<>\s]{0,60}\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """What the city says about itself everywhere; a draft may hold it without a citation."""
+
+    city: str = ""
+    """Name of the city, such as みなと市."""
+    phones: frozenset[str] = frozenset()
+    """Phone numbers in any notation."""
+    sections: frozenset[str] = frozenset()
+    """Names of sections and offices."""
+    urls: frozenset[str] = frozenset()
+    """The city's own pages."""
+
+    @property
+    def text(self) -> str:
+        """Everything on one line."""
+        return " ".join((self.city, *sorted(self.phones | self.sections | self.urls)))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One place in a draft that its sources do not carry."""
+
+    sentence: int
+    """Index of the sentence from 0; `DOCUMENT` for the whole text."""
+    kind: str
+    """empty, too_long, phone, url, email, date, time, weekday, number, section, bound, wrong_row,
+    municipality, negation, condition, glyph, foreign_word, assertion, control_token, unsupported, partial."""
+    text: str
+    """The words in question."""
+    hard: bool
+    """A hard finding blocks one-click approval."""
+    message_ja: str
+    """For the caseworker."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """Whether a rewrite says exactly what its sentences say."""
+
+    passed: bool
+    reason: str
+    """Empty when passed; else a kind and the words in question, such as ``number: 500円``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """The cited passages, prepared once."""
+
+    passages: tuple[Passage, ...]
+    facts: tuple[Fact, ...]
+    text: str
+    register: Register
+    register_facts: tuple[Fact, ...]
+    body: tuple[str, ...]
+    """The draft's sentences, normalised: a condition may stand in the sentence before."""
+
+    @classmethod
+    def of(cls, passages: Sequence[Passage], register: Register, body: Sequence[str]) -> "_Sources":
+        text = normalise("\n".join(passage.context for passage in passages))
+        own = tuple(facts(normalise(register.text)))
+        return cls(tuple(passages), tuple(facts(text)), text, register, own, tuple(map(normalise, body)))
+
+
+def check(
+    body_sentences: Sequence[str], citations_passages: Sequence[Passage], register: Register | None = None
+) -> list[Finding]:
+    """Check a draft, also one that a caseworker has edited, against its passages and the city's register.
+
+    Args:
+        body_sentences: The body without greeting and closing, one sentence each.
+        citations_passages: Every passage that the draft cites, whichever sentence cites it.
+        register: The city's own names and phones; None: nothing is known beyond the passages.
+
+    Returns:
+        In reading order, findings about the whole text first; empty when everything is carried.
+    """
+    sources = _Sources.of(citations_passages, register or Register(), body_sentences)
+    found = list(_whole_text("".join(body_sentences)))
+    for number, normal in enumerate(sources.body):
+        for one_check in _CHECKS:
+            found += (Finding(number, *rest) for rest in one_check(normal, sources))
+    return found
+
+
+def support(sentence: str, passages: Sequence[Passage]) -> tuple[str, tuple[str, ...]]:
+    """How far passages carry a sentence, by shared character pairs, and the ids of those that do.
+
+    Returns:
+        ``supported``, ``partial`` or ``unsupported``; ids best first, empty when unsupported.
+    """
+    share = {passage.id: _share(sentence, passage.text) for passage in passages}
+    citing = sorted((i for i in share if share[i] >= UNSUPPORTED_BELOW), key=lambda i: -share[i])
+    if not citing:
+        return "unsupported", ()
+    best = share[citing[0]]
+    cited = tuple(i for i in citing if share[i] >= best - 0.2)
+    return ("supported" if best >= ALIGNED else "partial"), cited
+
+
+def strip_control_tokens(text: str) -> str:
+    """Remove what a model's tokenizer could read as a control token, also nested and full-width ones."""
+    text = text.replace("＜｜", "<|").replace("｜＞", "|>")
+    while _CONTROL_TOKEN.search(text):
+        text = _CONTROL_TOKEN.sub("", text)
+    return text
+
+
+def strict_gate(text: str, selected: Sequence[Passage]) -> GateResult:
+    """Decide whether a rewrite says the selected sentences, all of them and nothing else.
+
+    Each sentence of the rewrite must align with one selected sentence, bring no noun, number or negation of
+    its own, and keep the condition; each selected sentence must be there, once. Strict on purpose: a false
+    rejection only costs a rewording, for the verbatim sentences stay.
+    """
+    if not text.strip():
+        return GateResult(False, "empty")
+    if _CONTROL_TOKEN.search(text) or (odd := _odd_glyphs(text, "".join(p.text for p in selected))):
+        return GateResult(False, f"glyph: {odd or 'control token'}")
+    groups: dict[int, list[str]] = {}
+    for sentence in split_sentences(text):
+        shares = [_share(sentence, passage.text) for passage in selected]
+        best = max(range(len(selected)), key=lambda i: shares[i], default=-1)
+        if best < 0 or shares[best] < ALIGNED:
+            return GateResult(False, f"unaligned: {sentence[:40]}")
+        groups.setdefault(best, []).append(sentence)
+    for i, passage in enumerate(selected):
+        if i not in groups:
+            return GateResult(False, f"lost sentence: {passage.text[:40]}")
+        if reason := _differs("".join(groups[i]), passage.text):
+            return GateResult(False, reason)
+    return GateResult(True, "")
+
+
+def _differs(draft: str, source: str) -> str:
+    """What keeps a draft from saying the same as one source sentence; empty when nothing does."""
+    new, old = normalise(draft), normalise(source)
+    new_facts, old_facts = facts(new), facts(old)
+    said = [(fact.kind, fact.value, fact.bound) for fact in new_facts]
+    meant = [(fact.kind, fact.value, fact.bound) for fact in old_facts]
+    if said != meant:
+        odd = next((a for a, b in zip([*said, None], [*meant, None], strict=False) if a != b), None)
+        return f"number: {''.join(odd[1:]) if odd else 'lost'}"
+    if row := next(_wrong_rows(new, new_facts, old, old_facts), None):
+        return f"wrong row: {row.surface}"
+    if _negations(new) != _negations(old):
+        return "negation"
+    if lost := next(_lost_conditions([new], old, CONDITION_KEPT_STRICT), ""):
+        return f"condition: {lost}"
+    return _differing_noun(new, old)
+
+
+def _differing_noun(new: str, old: str) -> str:
+    # Substrings rather than sets: the same compound may be cut differently in another sentence.
+    if foreign := next((noun for noun in _nouns(new) if noun not in old), ""):
+        return f"foreign noun: {foreign}"
+    if lost := next((noun for noun in _nouns(old) if noun not in new), ""):
+        return f"lost noun: {lost}"
+    repeated = len(pairs(new)) < 0.6 * max(len(new) - 1, 1) and len(new) > 1.5 * len(old)
+    return "repeat" if repeated else ""
+
+
+def _nouns(normal: str) -> list[str]:
+    found = []
+    for morpheme in tokens(normal):
+        kind, sub = morpheme.part_of_speech()[:2]
+        name = morpheme.surface()
+        if kind == "名詞" and sub in _NOUN_KINDS and name not in _NO_CONTENT:
+            found.append(name)
+    return found
+
+
+def _share(sentence: str, source: str) -> float:
+    own = pairs(normalise(sentence))
+    return len(own & pairs(normalise(source))) / len(own) if own else 0.0
+
+
+def _best_passage(normal: str, sources: _Sources, least: float) -> Passage | None:
+    best = max(sources.passages, key=lambda passage: _share(normal, passage.text), default=None)
+    return best if best and _share(normal, best.text) >= least else None
+
+
+def _negations(normal: str) -> int:
+    return len(_NEGATION.findall(_OBLIGATION.sub("要", normal)))
+
+
+def _lost_conditions(sentences: Sequence[str], old: str, least: float) -> Iterator[str]:
+    kept = [pairs(sentence) for sentence in sentences]
+    for segment in _SEGMENT_END.split(old.replace("(", "、").replace(")", "、")):
+        own = pairs(segment)
+        conditional = own and _CONDITION.search(segment.strip())
+        if conditional and all(len(own & one) / len(own) < least for one in kept):
+            yield segment.strip()
+
+
+def _wrong_rows(new: str, new_facts: Sequence[Fact], old: str, old_facts: Sequence[Fact]) -> Iterator[Fact]:
+    """Numbers that the source holds, but beside other words than here (大人500円 for 子ども500円)."""
+    for fact in new_facts:
+        rivals = [other for other in old_facts if other.kind == fact.kind and _unit(other) == _unit(fact)]
+        if fact.kind == "section" or len({other.value for other in rivals}) < 2:
+            continue
+        here = _before(new, fact, new_facts)
+        near = {id(other): _overlap(here, _before(old, other, old_facts)) for other in rivals}
+        own = max((near[id(other)] for other in rivals if other.value == fact.value), default=0.0)
+        if here and max(near.values()) >= max(own + 0.34, ALIGNED):
+            yield fact
+
+
+def _unit(fact: Fact) -> str:
+    return fact.value.lstrip("第0123456789.:-")
+
+
+def _before(normal: str, fact: Fact, all_facts: Sequence[Fact]) -> str:
+    """The words a number belongs to: back to the last number of its unit, at most 14 characters."""
+    alike = [other.end for other in all_facts if other.end <= fact.start and _unit(other) == _unit(fact)]
+    words = normal[max([*alike, fact.start - 14, 0]) : fact.start]
+    words = re.split(r"[。\n]", words)[-1]
+    return re.sub(r"^(?:円|で|、|・|,|\s|は|が|から|まで)+|[はがをの、:：\s(]+$", "", words)
+
+
+def _overlap(one: str, other: str) -> float:
+    mine, theirs = set(one), set(other)
+    return len(mine & theirs) / len(mine | theirs) if mine and theirs else 0.0
+
+
+def _whole_text(text: str) -> Iterator[Finding]:
+    if not text.strip():
+        yield Finding(DOCUMENT, "empty", "", True, "本文がありません。")
+    units = len(text.encode("utf-16-le", "surrogatepass")) // 2
+    if units > MAX_UTF16_UNITS:
+        yield Finding(
+            DOCUMENT,
+            "too_long",
+            f"{units}",
+            True,
+            f"長すぎます({units}文字)。{MAX_UTF16_UNITS}文字以内にしてください。",
+        )
+
+
+_Partial = tuple[str, str, bool, str]
+"""A finding without its sentence's number: kind, text, hard, message_ja."""
+_KIND_JA = {
+    "phone": "電話番号",
+    "url": "URL",
+    "email": "メールアドレス",
+    "date": "日付",
+    "time": "時刻",
+    "weekday": "曜日",
+    "number": "数字",
+    "section": "課・施設の名前",
+}
+
+
+def _check_facts(normal: str, sources: _Sources) -> Iterator[_Partial]:
+    for fact in facts(normal):
+        if _is_known(fact, sources.facts):
+            yield from _check_bound(fact, sources)
+        elif _is_known(fact, sources.register_facts):
+            message = f"{_KIND_JA[fact.kind]}「{fact.surface}」は市のものですが、根拠の記事にはありません。"
+            yield fact.kind, fact.surface, False, message
+        else:
+            message = f"{_KIND_JA[fact.kind]}「{fact.surface}」が根拠の記事にありません。"
+            yield fact.kind, fact.surface, True, message
+
+
+def _is_known(fact: Fact, known: Sequence[Fact]) -> bool:
+    if any(fact.kind == other.kind and _same_value(fact, other) for other in known):
+        return True
+    # 「正午」 and a year alone are the same fact in another kind's clothes.
+    return fact.kind == "number" and any(fact.value == other.value.lstrip("-") for other in known)
+
+
+def _same_value(fact: Fact, other: Fact) -> bool:
+    if fact.kind == "date":
+        # Leaving the year out says less, not something else.
+        return fact.value == other.value or (fact.value.startswith("-") and other.value.endswith(fact.value))
+    if fact.kind == "section":
+        # A word in front may have stuck to the name: 本庁舎市民課.
+        return fact.value.endswith(other.value) and len(fact.value) - len(other.value) <= 4
+    return fact.value == other.value
+
+
+def _check_bound(fact: Fact, sources: _Sources) -> Iterator[_Partial]:
+    bounds = {o.bound for o in sources.facts if o.kind == fact.kind and _same_value(fact, o)}
+    if not fact.bound or fact.bound in bounds:
+        return
+    side = next((group for group in _OPPOSITE if fact.bound in group), set())
+    reversed_ = bool(side) and bool(bounds - {""}) and not bounds & side
+    text = f"{fact.surface}{fact.bound}"
+    yield (
+        "bound",
+        text,
+        reversed_,
+        f"「{text}」は、記事では「{fact.surface}{'・'.join(sorted(bounds))}」です。",
+    )
+
+
+def _check_rows(normal: str, sources: _Sources) -> Iterator[_Partial]:
+    passage = _best_passage(normal, sources, ALIGNED)
+    if passage is None:
+        return
+    old = normalise(passage.text)
+    for fact in _wrong_rows(normal, facts(normal), old, facts(old)):
+        yield "wrong_row", fact.surface, True, f"「{fact.surface}」は、記事では別の項目の数字です。"
+
+
+def _check_municipalities(normal: str, sources: _Sources) -> Iterator[_Partial]:
+    morphemes = tokens(normal)
+    for name in _municipalities([(m.surface(), m.part_of_speech()) for m in morphemes]):
+        if name not in sources.text and name not in sources.register.text:
+            yield "municipality", name, True, f"ほかの自治体の名前「{name}」があります。"
+
+
+def _municipalities(morphemes: Sequence[tuple[str, Sequence[str]]]) -> Iterator[str]:
+    for (name, kind), (suffix, _) in zip(morphemes, [*morphemes[1:], ("", ())], strict=False):
+        if kind[1] != "固有名詞" or kind[2] != "地名":
+            continue
+        if _MUNICIPALITY.match(suffix[:1]):
+            yield name + suffix[:1]
+        elif _MUNICIPALITY.match(name[-1]):
+            yield name
+
+
+def _check_negation(normal: str, sources: _Sources) -> Iterator[_Partial]:
+    passage = _best_passage(normal, sources, ALIGNED)
+    if passage and bool(_negations(normal)) != bool(_negations(normalise(passage.text))):
+        message = f"記事と肯定・否定が違うようです。記事: 「{passage.text}」"
+        yield "negation", normal, True, message
+
+
+def _check_conditions(normal: str, sources: _Sources) -> Iterator[_Partial]:
+    passage = _best_passage(normal, sources, ALIGNED)
+    if passage is None:
+        return
+    old = normalise(passage.text)
+    lost = list(_lost_conditions(sources.body, old, CONDITION_KEPT))
+    said = {(fact.kind, fact.value) for sentence in sources.body for fact in facts(sentence)}
+    limits = (fact for fact in facts(old) if fact.bound in _LIMITS and (fact.kind, fact.value) not in said)
+    lost += (fact.surface + fact.bound for fact in limits)
+    for condition in lost:
+        yield "condition", condition, True, f"記事にある条件「{condition}」が抜けています。"
+
+
+def _check_letters(normal: str, sources: _Sources) -> Iterator[_Partial]:
+    if odd := _odd_glyphs(normal, sources.text):
+        yield "glyph", odd, True, f"日本語で使わない文字「{odd}」があります。"
+    if token := _CONTROL_TOKEN.search(normal):
+        yield "control_token", token[0], True, "モデルの制御記号が混ざっています。"
+    bare = re.sub(r"https?://\S+|www\.\S+|\S+@\S+", "", normal)
+    for word in dict.fromkeys(_LATIN.findall(bare)):
+        if word.lower() not in (sources.text + sources.register.text).lower():
+            yield "foreign_word", word, False, f"英字の語「{word}」が根拠の記事にありません。"
+
+
+def _odd_glyphs(text: str, known: str) -> str:
+    """Letters that Japanese does not use: simplified Chinese, Hangul, Cyrillic and others."""
+    return "".join(dict.fromkeys(c for c in text if c not in known and _is_odd(c)))
+
+
+def _is_odd(char: str) -> bool:
+    if _ODD_LETTER.match(char):
+        return True
+    if not unicodedata.name(char, "").startswith("CJK UNIFIED"):
+        return False
+    try:
+        # The Japanese standard character sets leave out what only simplified Chinese writes.
+        char.encode("cp932")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _check_assertions(normal: str, sources: _Sources) -> Iterator[_Partial]:
+    for word in _ASSERTIONS:
+        if word in normal and word not in sources.text:
+            yield "assertion", word, True, f"記事にない断定・約束「{word}」があります。"
+
+
+def _check_support(normal: str, sources: _Sources) -> Iterator[_Partial]:
+    level, _ = support(normal, sources.passages)
+    if level == "unsupported":
+        yield "unsupported", normal, True, "この文の根拠が記事に見つかりません。"
+    elif level == "partial":
+        yield "partial", normal, False, "この文は、一部しか記事で裏付けられません。"
+
+
+_CHECKS: tuple[Callable[[str, _Sources], Iterator[_Partial]], ...] = (
+    _check_facts,
+    _check_rows,
+    _check_municipalities,
+    _check_negation,
+    _check_conditions,
+    _check_letters,
+    _check_assertions,
+    _check_support,
+)

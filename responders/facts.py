@@ -1,0 +1,203 @@
+"""Numbers, dates, phones, addresses and section names in a Japanese text, in one comparable form."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+_ERA_FIRST_YEAR = {"令和": 2019, "平成": 1989, "昭和": 1926, "R": 2019, "H": 1989, "S": 1926}
+_DIGITS = {c: i for i, c in enumerate("〇一二三四五六七八九")} | {"零": 0}
+_SCALES = {"十": 10, "百": 100, "千": 1000}
+_UNIT = (
+    "円|パーセント|%|割|倍|か月|ヶ月|カ月|ヵ月|箇月|週間|日間|年間|年度|年|月|日|時間|時|分|秒|人|名|世帯|回|歳|才|枚|通|部|個|"
+    "点|本|台|件|袋|箱|冊|匹|頭|級|階|番|号|丁目|条|項|類|種類|区分|口|週|泊|学期|km2|km|cm|mm|kg|ml|kW|m2|"
+    "平方メートル|立方メートル|キロメートル|センチメートル|ミリメートル|メートル|キログラム|グラム|リットル|"
+    "センチ|ミリ|キロ|m|g|t|L|トン|坪|畳|ヘクタール"
+)
+_KANJI_UNIT = (
+    "円|割|倍|[かヶカヵ箇]月|週間|日(?!常|程)|月|年|人|名|世帯|回|歳|才|枚|個|階|号|丁目|件|平方|"
+    "メートル|キロ|グラム"
+)
+# 一時, 一番, 十分 and 一部 are words, not numbers: their units count only beside other number signs.
+_KANJI_NUMBER = re.compile(
+    rf"(?<!\d)[〇零一二三四五六七八九十百千]+(?=[万億]|{_KANJI_UNIT}|パーセント)|[二三四五六七八九十]+(?=時)|"
+    r"(?<=時)[一二三四五六七八九十]+(?=分)|[〇零一二三四五六七八九]{2,5}(?=-)|(?<=-)[〇零一二三四五六七八九]{2,4}"
+)
+_BIG = re.compile(r"(?:(\d+(?:\.\d+)?)億)?(?:(\d+(?:\.\d+)?)万)(?:(\d{1,2})千|(\d{1,4}))?|(\d+(?:\.\d+)?)億")
+_THOUSAND = re.compile(r"(?<![\d.])(\d)千(?=円|人|名|世帯|件)")
+_COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_URL = re.compile(
+    r"(?:https?://|www\.)[\w.~:/?#\[\]@!$&'()*+,;=%-]+|(?<![\w@.-])[a-zA-Z0-9-]+(?:\.[a-zA-Z0-9-]+)*"
+    r"\.(?:jp|com|net|org|info|biz|io|example)\b(?:/[\w.~:/?#@!$&'*+,;=%-]*)?",
+    re.ASCII,
+)
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", re.ASCII)
+_DASH = "-‐‑‒–—―−ーｰ－"
+_PHONE = re.compile(
+    rf"(?<!\d)(?:\+81[{_DASH} ]?\d{{1,4}}|\(?0\d{{1,4}}\)?)[{_DASH}( )]{{0,2}}\d{{1,4}}[{_DASH}) ]{{1,2}}"
+    rf"\d{{3,4}}(?!\d)|(?<!\d)0\d{{9,10}}(?!\d)|#\d{{4}}(?!\d)"
+)
+_YEAR = r"(?:(?P<era>令和|平成|昭和|(?<![A-Za-z])[RHS])\s*(?P<ey>元|\d{1,2})|(?P<y>(?:19|20)\d\d))"
+_DATE = re.compile(
+    rf"{_YEAR}\s*(?:年\s*(?P<fy>度)?|[./-](?=\d))(?:(?P<m>\d{{1,2}})(?:月|[./-](?=\d))(?:(?P<d>\d{{1,2}})日?)?)?"
+)
+_MONTH_DAY = re.compile(
+    r"(?<![\d/])(?P<m>1[0-2]|0?[1-9])(?:月\s*(?P<d>[0-3]?\d)日|/(?P<d2>[0-3]?\d)(?![\d/月])|月(?!額|間|\d))"
+)
+_TIME = re.compile(
+    r"(?P<half>午前|午後|AM|PM)?\s*(?<!\d)(?P<h>[0-2]?\d)(?:時(?!間)(?:(?P<min>[0-5]?\d)分|(?P<mid>半))?"
+    r"|:(?P<min2>[0-5]\d))(?!\d)"
+)
+_NUMBER = re.compile(rf"第?\d+(?:\.\d+)?\s*(?P<unit>(?!日曜)(?:{_UNIT}))?")
+_WEEKDAY = re.compile(r"(?P<day>[月火水木金土日])曜")
+_BOUND = re.compile(
+    r"\s*(?:\([^)]{0,8}\))?(?P<bound>まで|以内|以下|未満|以前|より前|から|以上|以降|以後|超|より後|ごと|おき)?"
+)
+_NAME = "[一-龥々ァ-ヶーA-Za-z]"
+_SECTION = re.compile(
+    rf"(?:こども|すこやか|くらし|まちづくり|みどり)?{_NAME}{{1,8}}?(?:て[一-龥々]{{1,4}}?)?{_NAME}{{0,8}}?"
+    r"(?:課|係|センター|支所|出張所|事務所|事務局|(?:相談|支援|対策|推進)室|保健所|警察署|消防署|税務署|役所|役場|"
+    r"図書館|公民館|会館|支局|法務局|年金機構|協議会|委員会|公社)(?![一-龥々])"
+)
+_GENERIC = re.compile(
+    r"(?:担当|各|関係|当|本|他|別|同|全|所管|主管)課|[市区]?役所|町?役場|担当係|[当各]センター|.*(?:関係|賦課)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One checkable fact; equal ``kind`` and ``value`` mean the same fact however it was written."""
+
+    kind: str
+    """phone, url, email, date, time, weekday, number or section."""
+    value: str
+    """Normalised: digits only for a phone, ``2026-4-1`` or ``-4-1`` for a date, ``17:15``, ``300円``."""
+    bound: str
+    """What limits it: 「まで」「以内」「から」「以上」…, or empty."""
+    start: int
+    """Place in the normalised text."""
+    end: int
+    """End in the normalised text."""
+    surface: str
+    """As it stands in the normalised text."""
+
+
+def normalise(text: str) -> str:
+    """NFKC without invisible characters; 三百円 and 1,500円 and 1万5千円 become plain digits."""
+    plain = "".join(
+        c
+        for c in unicodedata.normalize("NFKC", text)
+        if unicodedata.category(c) not in ("Cf", "Cc") or c == "\n"
+    )
+    plain = _COMMA.sub("", plain)
+    plain = _KANJI_NUMBER.sub(lambda m: _kanji_value(m[0]), plain)
+    plain = _BIG.sub(_big_value, plain)
+    return _THOUSAND.sub(lambda m: f"{m[1]}000", plain)
+
+
+def facts(normal: str) -> list[Fact]:
+    """Every fact of a text that `normalise` returned, in its order; none overlaps another."""
+    found: list[Fact] = []
+    taken = [False] * len(normal)
+    for kind, pattern, value in _READERS:
+        for match in pattern.finditer(normal):
+            start, end = match.span()
+            text = value(match)
+            if not text or any(taken[start:end]):
+                continue
+            taken[start:end] = [True] * (end - start)
+            bound = _BOUND.match(normal, end)
+            found.append(Fact(kind, text, (bound and bound["bound"]) or "", start, end, match[0].strip()))
+    return sorted(found, key=lambda fact: fact.start)
+
+
+def _kanji_value(text: str) -> str:
+    if not any(c in _SCALES for c in text):
+        return "".join(str(_DIGITS[c]) for c in text)
+    total, digit = 0, 0
+    for char in text:
+        if char in _SCALES:
+            total += (digit or 1) * _SCALES[char]
+            digit = 0
+        else:
+            digit = digit * 10 + _DIGITS[char]
+    return str(total + digit)
+
+
+def _big_value(match: re.Match[str]) -> str:
+    hundred_million, ten_thousand, thousand, rest, alone = match.groups()
+    value = float(alone or hundred_million or 0) * 10**8 + float(ten_thousand or 0) * 10**4
+    return f"{value + float(thousand or 0) * 1000 + float(rest or 0):.0f}"
+
+
+def _phone(match: re.Match[str]) -> str:
+    digits = re.sub(r"[^\d#+]", "", match[0])
+    return "0" + digits.removeprefix("+81") if digits.startswith("+81") else digits
+
+
+def _url(match: re.Match[str]) -> str:
+    bare = match[0].rstrip(".,;:)!?'")
+    return re.sub(r"^https?://", "", bare).rstrip("/")
+
+
+def _date(match: re.Match[str]) -> str:
+    era, year = match["era"], match["y"]
+    if era:
+        year = str(_ERA_FIRST_YEAR[era] + (1 if match["ey"] == "元" else int(match["ey"])) - 1)
+    if match["fy"]:
+        return f"{year}年度"
+    return "-".join(str(int(part)) for part in (year, match["m"], match["d"]) if part)
+
+
+def _month_day(match: re.Match[str]) -> str:
+    day = match["d"] or match["d2"]
+    return f"-{int(match['m'])}-{int(day)}" if day else f"-{int(match['m'])}"
+
+
+def _time(match: re.Match[str]) -> str:
+    hour = int(match["h"])
+    if match["half"] in ("午後", "PM") and hour < 12:
+        hour += 12
+    minute = 30 if match["mid"] else int(match["min"] or match["min2"] or 0)
+    return f"{hour}:{minute:02}"
+
+
+def _number(match: re.Match[str]) -> str:
+    unit = match["unit"] or ""
+    digits = match[0].removesuffix(unit).strip().removeprefix("第")
+    whole, _, part = digits.partition(".")
+    value = (whole.lstrip("0") or "0") + (f".{part.rstrip('0')}" if part.rstrip("0") else "")
+    return ("第" if match[0].startswith("第") else "") + value + _UNIT_NAMES.get(unit, unit)
+
+
+def _section(match: re.Match[str]) -> str:
+    return "" if _GENERIC.fullmatch(match[0]) else match[0]
+
+
+_UNIT_NAMES = {
+    "ヶ月": "か月",
+    "カ月": "か月",
+    "ヵ月": "か月",
+    "箇月": "か月",
+    "才": "歳",
+    "名": "人",
+    "パーセント": "%",
+    "センチメートル": "cm",
+    "センチ": "cm",
+    "ミリメートル": "mm",
+    "ミリ": "mm",
+    "キログラム": "kg",
+    "平方メートル": "m2",
+    "メートル": "m",
+    "キロメートル": "km",
+}
+_READERS = (
+    ("email", _EMAIL, lambda m: m[0].lower()),
+    ("url", _URL, _url),
+    ("phone", _PHONE, _phone),
+    ("date", _DATE, _date),
+    ("date", _MONTH_DAY, _month_day),
+    ("time", _TIME, _time),
+    ("weekday", _WEEKDAY, lambda m: m["day"]),
+    ("number", _NUMBER, _number),
+    ("section", _SECTION, _section),
+)

@@ -1,0 +1,376 @@
+"""Articles of the city and the sentences in them, read from Markdown and JSON Lines."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import yaml
+
+from responders.errors import BadArticle
+
+MAX_ARTICLE_BYTES = 200_000
+MAX_PASSAGE_CHARS = 300
+FRONT_DESK = "front_desk"
+_ID = re.compile(r"[^\s#]{1,100}")
+_HEADING = re.compile(r"#{1,6}\s+(?P<title>.+)")
+_SECTION_MARK = re.compile(r"[■◆●【](?P<title>[^。■◆●]{1,24}?)[】。:：]?")
+_BULLET = re.compile(r"(?:[-*+]\s+|[・‣•▪■◆●○]\s*|\d{1,2}[.．)）](?!\d)\s*|[（(]\d{1,2}[)）]\s*|[①-⑳]\s*)+")
+_INLINE_BULLET = re.compile(r"(?<=。)(?=[■◆●・])")
+_TABLE_RULE = re.compile(r"\|?[\s:|-]*-[\s:|-]*\|?")
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_LINK = re.compile(r"\[([^\]\n]+)\]\(([^)\s]+)\)")
+_STRONG = re.compile(r"(\*\*|__|`)(?=\S)(.+?)(?<=\S)\1")
+_INVISIBLE = ("Cc", "Cf", "Cs")
+_OPEN, _CLOSE, _STOP = "「『（(【", "」』）)】", "。！？!?"
+
+
+@dataclass(frozen=True, slots=True)
+class Article:
+    """One page of the city's knowledge, as its owner wrote it."""
+
+    id: str
+    """Stable id; the file's author chooses it. No blanks, no ``#``."""
+    title: str
+    """Title, or the question of an FAQ entry."""
+    department: str
+    """Id from ``data/departments.yaml``."""
+    text: str
+    """Body in Markdown, without the front matter."""
+    url: str | None = None
+    """Public page with the same content."""
+    valid_from: date | None = None
+    """First day on which it may be quoted."""
+    valid_to: date | None = None
+    """Last day on which it may be quoted."""
+    data_class: str = "public"
+    """``public`` or ``confidential``; only public articles reach a citizen."""
+    owner: str = ""
+    """Who keeps it up to date: a section, never a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One sentence or list row of an article: the unit that is ranked, quoted and cited."""
+
+    article: str
+    """Id of the article."""
+    article_title: str
+    """Title of the article."""
+    department: str
+    """Department of the article."""
+    ordinal: int
+    """Place in the article from 1; 0 is the title itself, which ranks but is never quoted."""
+    text: str
+    """The sentence, without list marks."""
+    heading: str = ""
+    """Headings and the lead-in of the list above it, joined by `` / ``."""
+    valid_from: date | None = None
+    """As in the article."""
+    valid_to: date | None = None
+    """As in the article."""
+
+    @property
+    def id(self) -> str:
+        """Stable while the article's version stays the same."""
+        return f"{self.article}#{self.ordinal}"
+
+    @property
+    def quotable(self) -> bool:
+        """Whether the text may stand in a draft."""
+        return self.ordinal > 0
+
+    @property
+    def context(self) -> str:
+        """Title, headings and text on one line: what is embedded, and where names may come from."""
+        return " ".join(dict.fromkeys(part for part in (self.article_title, self.heading, self.text) if part))
+
+
+def read_markdown(path: Path) -> Article:
+    """Read one Markdown file with YAML front matter.
+
+    Front matter: ``id``, ``title``, ``department``; optional ``valid_from``, ``valid_to`` (ISO dates, the
+    last day included), ``url``, ``data_class``, ``owner``.
+
+    Raises:
+        BadArticle: Not UTF-8, over 200 kB, no or broken front matter, a missing field, a bad date, no text.
+    """
+    lines = _read_text(path, MAX_ARTICLE_BYTES).split("\n")
+    if lines[0].strip() != "---":
+        raise BadArticle(path, 1, "the file must begin with front matter between two lines of ---")
+    end = next((i for i, line in enumerate(lines[1:], 1) if line.strip() == "---"), None)
+    if end is None:
+        raise BadArticle(path, 1, "the front matter is not closed by a line of ---")
+    fields = _front_matter(path, "\n".join(lines[1:end]))
+    return _article(path, 1, fields, "\n".join(lines[end + 1 :]))
+
+
+def read_jsonl(path: Path, on_bad: Callable[[BadArticle], None] | None = None) -> list[Article]:
+    """Read FAQ entries, one JSON object a line: ``id``, ``question``, ``answer``, ``department``, ``url``?.
+
+    An entry without a department belongs to ``front_desk``: imported FAQs often leave it open.
+
+    Args:
+        path: UTF-8 file; blank lines are skipped.
+        on_bad: Called for each bad line, which is then skipped; None: the first one is raised.
+
+    Raises:
+        BadArticle: Broken JSON, a missing field, an entry over 200 kB, an id that comes twice.
+    """
+    articles: dict[str, Article] = {}
+    for number, line in enumerate(_read_text(path, None).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            article = _faq_entry(path, number, line)
+            if article.id in articles:
+                raise BadArticle(path, number, f"the id {article.id} comes twice")
+        except BadArticle as error:
+            _report(error, on_bad)
+        else:
+            articles[article.id] = article
+    return list(articles.values())
+
+
+def read_folder(path: Path, on_bad: Callable[[BadArticle], None] | None = None) -> list[Article]:
+    """Read every ``*.md`` (except README) and ``*.jsonl`` under a folder, sorted by path; none is no error.
+
+    Args:
+        path: The folder.
+        on_bad: Called for each unreadable article, which is then skipped; None: the first one is raised.
+
+    Raises:
+        BadArticle: An unreadable article, an id used twice, or no such folder.
+    """
+    if not path.is_dir():
+        raise BadArticle(path, 0, "no such folder")
+    articles: dict[str, Article] = {}
+    for file in sorted(p for p in path.rglob("*") if p.suffix in (".md", ".jsonl")):
+        for article in _read_file(file, on_bad):
+            if article.id in articles:
+                _report(BadArticle(file, 1, f"the id {article.id} is used by another file"), on_bad)
+            else:
+                articles[article.id] = article
+    return list(articles.values())
+
+
+def split_passages(article: Article) -> list[Passage]:
+    """Cut an article into its title (ordinal 0) and its sentences and list rows (ordinals from 1).
+
+    Headings and lead-ins of lists are kept as context; a table row becomes 「見出し：値、…」. A sentence over
+    300 characters is cut at a comma. The same text always gives the same ids.
+    """
+    pairs = [(article.title, ""), *_sentences_with_headings(article.text)]
+    return [
+        Passage(
+            article=article.id,
+            article_title=article.title,
+            department=article.department,
+            ordinal=ordinal,
+            text=text,
+            heading=heading,
+            valid_from=article.valid_from,
+            valid_to=article.valid_to,
+        )
+        for ordinal, (text, heading) in enumerate(pairs)
+    ]
+
+
+def split_sentences(text: str) -> list[str]:
+    """Cut Japanese text after 。！？ and at newlines; a full stop inside brackets does not cut."""
+    return [sentence for line in text.split("\n") for sentence in _split_line(line)]
+
+
+def _read_file(file: Path, on_bad: Callable[[BadArticle], None] | None) -> list[Article]:
+    if file.suffix == ".jsonl":
+        return read_jsonl(file, on_bad)
+    if file.stem.upper() == "README":
+        return []
+    try:
+        return [read_markdown(file)]
+    except BadArticle as error:
+        _report(error, on_bad)
+        return []
+
+
+def _report(error: BadArticle, on_bad: Callable[[BadArticle], None] | None) -> None:
+    if on_bad is None:
+        raise error
+    on_bad(error)
+
+
+def _read_text(path: Path, limit_bytes: int | None) -> str:
+    try:
+        if limit_bytes is not None and path.stat().st_size > limit_bytes:
+            size_kb = path.stat().st_size // 1000
+            raise BadArticle(path, 1, f"{size_kb} kB; an article may have {limit_bytes // 1000} kB: split it")
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise BadArticle(path, 0, error.strerror or "unreadable") from error
+    except UnicodeDecodeError as error:
+        raise BadArticle(path, 1, f"not UTF-8 at byte {error.start}") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _front_matter(path: Path, text: str) -> Mapping[str, object]:
+    try:
+        # BaseLoader keeps every value a string (an id of 0012 stays 0012) and builds no objects.
+        fields = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 2 if mark else 2
+        raise BadArticle(path, line, f"broken front matter: {getattr(error, 'problem', error)}") from error
+    if not isinstance(fields, dict):
+        raise BadArticle(path, 2, "the front matter must be `name: value` lines")
+    return fields
+
+
+def _faq_entry(path: Path, number: int, line: str) -> Article:
+    if len(line.encode()) > MAX_ARTICLE_BYTES:
+        raise BadArticle(path, number, f"over {MAX_ARTICLE_BYTES // 1000} kB: split it")
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BadArticle(path, number, f"broken JSON: {error}") from error
+    if not isinstance(entry, dict):
+        raise BadArticle(path, number, "a line must be one JSON object")
+    answer = entry.get("answer")
+    if not isinstance(answer, str):
+        raise BadArticle(path, number, "`answer` must be a text")
+    fields = {**entry, "title": entry.get("question"), "department": entry.get("department") or FRONT_DESK}
+    return _article(path, number, fields, answer)
+
+
+def _article(path: Path, line: int, fields: Mapping[str, object], text: str) -> Article:
+    def optional(name: str) -> str | None:
+        value = fields.get(name)
+        if value is not None and not isinstance(value, str | int):
+            raise BadArticle(path, line, f"`{name}` must be one text")
+        return _clean(str(value)) or None if value is not None else None
+
+    def required(name: str) -> str:
+        value = optional(name)
+        if not value:
+            raise BadArticle(path, line, f"`{name}` is missing or empty")
+        return value
+
+    article_id, body = required("id"), _clean(text)
+    if not _ID.fullmatch(article_id):
+        raise BadArticle(path, line, "`id` may hold no blanks and no #, at most 100 characters")
+    if not list(_sentences_with_headings(body)):
+        raise BadArticle(path, line, "the article has no text")
+    return Article(
+        id=article_id,
+        title=required("title"),
+        department=required("department"),
+        text=body,
+        url=optional("url"),
+        valid_from=_date(path, line, "valid_from", optional("valid_from")),
+        valid_to=_date(path, line, "valid_to", optional("valid_to")),
+        data_class=optional("data_class") or "public",
+        owner=optional("owner") or "",
+    )
+
+
+def _date(path: Path, line: int, name: str, value: str | None) -> date | None:
+    try:
+        return date.fromisoformat(value) if value else None
+    except ValueError as error:
+        raise BadArticle(path, line, f"`{name}` must be a date like 2026-04-01, not {value}") from error
+
+
+def _clean(text: str) -> str:
+    """Drop control and invisible characters that an editor pasted in; keep newlines."""
+    text = text.replace("\t", " ")
+    return "".join(c for c in text if c == "\n" or unicodedata.category(c) not in _INVISIBLE).strip()
+
+
+def _sentences_with_headings(text: str) -> Iterator[tuple[str, str]]:
+    reader = _BodyReader()
+    for line in _INLINE_BULLET.sub("\n", _plain(text)).split("\n"):
+        for sentence in reader.read(line.strip()):
+            if any(char.isalnum() for char in sentence):
+                yield sentence, " / ".join(part for part in (reader.heading, reader.context) if part)
+
+
+class _BodyReader:
+    """Reads a body line by line and remembers what stands above: heading, list lead-in, table header."""
+
+    def __init__(self) -> None:
+        self.heading = ""
+        self.context = ""
+        self._lead = ""
+        self._in_list = False
+        self._table: list[str] = []
+
+    def read(self, line: str) -> list[str]:
+        """The sentences of one line; ``heading`` and ``context`` then hold what belongs to them."""
+        if line.startswith("|"):
+            return self._read_row(line)
+        self._table = []
+        if heading := _HEADING.fullmatch(line) or _SECTION_MARK.fullmatch(line):
+            self.heading, self._lead = heading["title"].strip("。:： "), ""
+            return []
+        if bullet := _BULLET.match(line):
+            self.context, self._in_list = self._lead, True
+            return _split_line(line[bullet.end() :])
+        self.context = ""
+        if line or self._in_list:
+            self._lead, self._in_list = "", False
+        return self._read_prose(line) if line else []
+
+    def _read_prose(self, line: str) -> list[str]:
+        sentences = _split_line(line)
+        self._lead = sentences[-1].rstrip("：:") if sentences and _introduces_list(sentences[-1]) else ""
+        return sentences[:-1] if line.endswith(("：", ":")) else sentences
+
+    def _read_row(self, line: str) -> list[str]:
+        self.context = self._lead
+        if _TABLE_RULE.fullmatch(line):
+            return []
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not self._table:
+            self._table = cells
+            return []
+        pairs = zip(self._table[1:], cells[1:], strict=False)
+        named = [f"{name}：{cell}" if name else cell for name, cell in pairs if cell]
+        return [f"{cells[0]}は、{'、'.join(named)}です。" if named else cells[0]]
+
+
+def _introduces_list(sentence: str) -> bool:
+    return sentence.endswith(("：", ":")) or "次の" in sentence or "以下の" in sentence
+
+
+def _plain(text: str) -> str:
+    text = _COMMENT.sub("", text)
+    text = _LINK.sub(r"\1（\2）", text)
+    return _STRONG.sub(r"\2", text)
+
+
+def _split_line(line: str) -> list[str]:
+    balanced = sum(c in _OPEN for c in line) == sum(c in _CLOSE for c in line)
+    sentences, depth, start = [], 0, 0
+    for position, char in enumerate(line, 1):
+        depth += (char in _OPEN) - (char in _CLOSE) if balanced else 0
+        if depth <= 0 and char in _STOP and _ends_sentence(char, line[position : position + 1]):
+            sentences.append(line[start:position])
+            start = position
+    sentences.append(line[start:])
+    return [part for s in sentences if s.strip() for part in _chop(s.strip())]
+
+
+def _ends_sentence(stop: str, following: str) -> bool:
+    in_url = stop in "!?" and following.isascii() and following.isalnum()
+    return not following or not (in_url or following in _STOP + _CLOSE)
+
+
+def _chop(sentence: str) -> Iterator[str]:
+    while len(sentence) > MAX_PASSAGE_CHARS:
+        cut = max(sentence.rfind(mark, 0, MAX_PASSAGE_CHARS) for mark in "、，, ") + 1 or MAX_PASSAGE_CHARS
+        yield sentence[:cut].strip()
+        sentence = sentence[cut:].strip()
+    if sentence:
+        yield sentence

@@ -1,0 +1,163 @@
+"""A trained folder, through the same door as in service."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from classifiers.department import FRONT_DESK, DepartmentClassifier
+from classifiers.errors import EmptyText, ModelNotLoaded
+
+STRANGE = [
+    "あ" * 100_000,
+    "\ud83d\ude00",
+    "a\udc00b",
+    "\x00",
+    "ごみ\u202e税",
+    "𠮷野家",
+    "1",
+    "ﾞ",
+    "税" + "\u0301" * 5000,
+]
+
+
+@pytest.fixture
+def copy(trained: Path, tmp_path: Path) -> Path:
+    """A private copy of the trained folder, to be damaged."""
+    return shutil.copytree(trained, tmp_path / "classifier")
+
+
+def _edit_manifest(folder: Path, **changes: object) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_learns_the_tiny_city(classifier: DepartmentClassifier, data_dir: Path) -> None:
+    lines = (data_dir / "inquiries" / "test.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    right = [next(iter(classifier.predict(r["text"]).probabilities)) == r["department"] for r in rows]
+    assert np.mean(right) > 0.7
+
+
+def test_probabilities_are_ordered_and_sum_to_one(classifier: DepartmentClassifier) -> None:
+    found = classifier.predict("ごみの日を教えて")
+    values = list(found.probabilities.values())
+    assert set(found.probabilities) == set(classifier.labels)
+    assert sum(values) == pytest.approx(1.0)
+    assert values == sorted(values, reverse=True)
+    assert found.confidence == values[0]
+    assert list(found.set) == list(found.probabilities)[: len(found.set)]
+
+
+def test_prediction_cannot_be_changed(classifier: DepartmentClassifier) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        classifier.predict("ごみ").department = "tax"  # type: ignore[misc]
+
+
+def test_the_same_message_always_gets_the_same_answer(classifier: DepartmentClassifier) -> None:
+    first = classifier.predict("水道の開栓")
+    classifier.predict("こんにちは" * 20)
+    assert classifier.predict("水道の開栓") == first
+
+
+def test_a_sure_department_is_routed_and_a_sure_exit_is_no_department(copy: Path) -> None:
+    calibration = {"temperature": 0.05, "include_at": 0.5, "route_at": 0.5, "coverage": 0.95}
+    _edit_manifest(copy, calibration=calibration)
+    sharp = DepartmentClassifier(copy)
+    routed, talk = sharp.predict("固定資産税が高い"), sharp.predict("ありがとう")
+    assert (routed.department, routed.abstained, routed.set) == ("tax", False, ("tax",))
+    assert (talk.department, talk.abstained) == ("small_talk", True)
+
+
+def test_several_candidates_go_to_the_front_desk(copy: Path) -> None:
+    _edit_manifest(
+        copy, calibration={"temperature": 9.0, "include_at": 0.01, "route_at": 0.0, "coverage": 0.95}
+    )
+    found = DepartmentClassifier(copy).predict("ごみの日はいつ")
+    assert (found.department, found.abstained) == (FRONT_DESK, True)
+    assert len(found.set) > 1
+
+
+def test_one_candidate_below_the_threshold_goes_to_the_front_desk(copy: Path) -> None:
+    _edit_manifest(
+        copy, calibration={"temperature": 0.05, "include_at": 0.5, "route_at": 1.1, "coverage": 0.95}
+    )
+    found = DepartmentClassifier(copy).predict("ごみの日はいつ")
+    assert (found.department, found.abstained, len(found.set)) == (FRONT_DESK, True, 1)
+
+
+@pytest.mark.parametrize("text", ["", " \n\t　", "\ud83d"])
+def test_nothing_to_read_is_a_typed_error(classifier: DepartmentClassifier, text: str) -> None:
+    with pytest.raises(EmptyText):
+        classifier.predict(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["😀👍", "https://example.invalid/a?b=c", "www.example.invalid http://x.invalid", "！？…", "\u200b!"],
+)
+def test_wordless_messages_are_abstained(classifier: DepartmentClassifier, text: str) -> None:
+    found = classifier.predict(text)
+    assert (found.department, found.abstained, found.set, found.confidence) == (FRONT_DESK, True, (), 0.0)
+    assert sum(found.probabilities.values()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("text", STRANGE, ids=range(len(STRANGE)))
+def test_strange_messages_do_not_crash(classifier: DepartmentClassifier, text: str) -> None:
+    try:
+        assert classifier.predict(text).department in {*classifier.labels, FRONT_DESK}
+    except EmptyText:
+        assert not text.strip("\ud83d\ude00 ")
+
+
+def test_an_address_in_a_message_does_not_matter(classifier: DepartmentClassifier) -> None:
+    plain = classifier.predict("ごみの日はいつ")
+    linked = classifier.predict("ごみの日はいつ https://example.invalid/税/水道")
+    assert next(iter(linked.probabilities)) == next(iter(plain.probabilities))
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.words.bin", "tokenizer.json", "manifest.json"])
+def test_a_missing_file_is_noticed(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(ModelNotLoaded):
+        DepartmentClassifier(copy)
+
+
+def test_a_single_changed_byte_is_noticed(copy: Path) -> None:
+    data = bytearray((copy / "model.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / "model.onnx").write_bytes(data)
+    with pytest.raises(ModelNotLoaded, match="altered"):
+        DepartmentClassifier(copy)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"labels": None}, {"calibration": {}}, {"calibration": None}, {"max_tokens": "x"}]
+)
+def test_an_incomplete_manifest_is_noticed(copy: Path, changes: dict[str, object]) -> None:
+    _edit_manifest(copy, **changes)
+    with pytest.raises(ModelNotLoaded):
+        DepartmentClassifier(copy)
+
+
+def test_no_folder_at_all(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotLoaded):
+        DepartmentClassifier(tmp_path / "nowhere")
+
+
+def test_serving_imports_no_training_library(trained: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from classifiers import safety, language, encoder, freshness;"
+        "from classifiers.department import DepartmentClassifier;"
+        f"DepartmentClassifier(Path({str(trained)!r})).predict('ごみ');"
+        "print([m for m in ('torch', 'transformers', 'sklearn', 'scipy', 'onnx') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

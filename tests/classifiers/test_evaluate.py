@@ -1,0 +1,61 @@
+"""The report counts what it says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from classifiers.backbone import fetch_backbone
+from classifiers.errors import BadDataset
+from classifiers.evaluate import evaluate, evaluate_safety, expected_calibration_error, load_cases
+
+
+def test_one_table_with_the_simpler_models(
+    trained: Path, data_dir: Path, tiny_hub: Path, cache_dir: Path
+) -> None:
+    folder = fetch_backbone(str(tiny_hub), cache_dir)
+    report = evaluate(trained, data_dir / "inquiries" / "test.jsonl", backbone=folder)
+    json.dumps(report)
+    assert report["model"]["n"] == 72
+    for name in ("model", "tfidf", "frozen"):
+        assert 0.3 < report[name]["accuracy"] <= report[name]["top2"] <= 1.0
+    assert report["emergency"] == {"n": 1, "recall": 1.0, "missed": [], "false_alarms": 0.0, "raised": []}
+    assert report["model"]["coverage"] >= report["model"]["accuracy"]
+    assert set(report["model"]["per_label"]) == {
+        "waste",
+        "tax",
+        "water",
+        "small_talk",
+        "account",
+        "out_of_scope",
+    }
+
+
+def test_any_accepted_department_counts(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "messages.jsonl"
+    everything = ["waste", "tax", "water", "small_talk", "account", "out_of_scope"]
+    path.write_text(json.dumps({"id": "1", "text": "ごみと税金", "accepted": everything}) + "\n")
+    model = evaluate(trained, path)["model"]
+    assert (model["accuracy"], model["macro_f1"], model["confusions"]) == (1.0, 1.0, {})
+
+
+def test_calibration_error_by_hand() -> None:
+    confidence, right = np.array([0.95, 0.95, 0.55, 0.55]), np.array([True, True, True, False])
+    assert expected_calibration_error(confidence, right) == pytest.approx(0.05)
+    assert expected_calibration_error(np.array([1.0]), np.array([False])) == 1.0
+
+
+def test_emergencies_are_counted_without_a_file(tmp_path: Path) -> None:
+    report = evaluate_safety(tmp_path / "none.jsonl", ["ごみの日", "家が燃えています"])
+    assert (report["recall"], report["false_alarms"], report["raised"]) == (None, 0.5, ["家が燃えています"])
+
+
+def test_a_line_without_a_label_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text('{"text": "a", "department": "tax"}\n{"text": "b"}\n')
+    with pytest.raises(BadDataset) as caught:
+        load_cases(path)
+    assert caught.value.line == 2

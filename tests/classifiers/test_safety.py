@@ -1,0 +1,67 @@
+"""Cries for help are heard, and ordinary business is left in peace."""
+
+from __future__ import annotations
+
+import pytest
+
+from classifiers.safety import check
+
+EMERGENCIES = {
+    "fire": ["うちの二階から火が出てる!", "裏の倉庫がもえています", "ストーブから黒い煙があがって止まらない", "台所が焦げ臭い", "車庫で爆発音がした", "火事です", "ｶｼﾞじゃなくて火事です、早く", "There is a fire in my building", "我家着火了", "불이 났어요", "Nhà tôi đang cháy", "Minha casa está pegando fogo", "May sunog po dito"],
+    "gas": ["ガスくさいです", "さっきからガスの臭いがする", "ガス漏れ警報器が鳴っている", "I smell gas in the kitchen", "Có mùi gas trong nhà"],
+    "collapse": ["裏山が崩れてきた", "土砂崩れで家が押されてる", "電線が切れて道に垂れている", "祖母が家具の下敷きに", "大きな穴に車が落ちた"],
+    "child_abuse": ["隣の家で子どもが毎日叩かれているようだ", "パパになぐられる", "家に帰りたくない 帰ったらまたたたかれる", "孫が虐待されているかもしれない", "赤ちゃんを叩いてしまいそうで怖い、もう叩きそう"],
+    "domestic_violence": ["夫に殴られています", "彼氏から首を絞められた", "DVから逃げたい", "別れた夫につきまとわれている", "My husband hit me", "被老公打了", "O meu marido me bateu"],
+    "suicidal": ["死にたい", "もう消えてしまいたい", "生きていても仕方ない", "自殺を考えています", "手首を切ってしまった", "I want to die", "我不想活了", "죽고 싶어요", "Tôi muốn chết", "quero morrer"],
+    "medical": ["父の意識がない", "祖母が倒れた", "息ができない", "赤ちゃんが電池を飲み込んだかも", "血が止まらない", "救急車を呼んで!", "Please call an ambulance", "他没有呼吸", "Meu pai desmaiou"],
+    "violence": ["包丁を持った男が暴れている", "知らない男が家に入ってきた", "殺してやる", "夜道でずっと後をつけられている", "役所に爆弾をしかけた", "強盗です"],
+    "rescue": ["子どもが川に流された", "エレベーターに閉じ込められています", "認知症の母が朝から帰ってこない", "水が家に入ってきて逃げられません", "用水路に人が落ちた"],
+}  # fmt: skip
+
+ORDINARY = [
+    "火災保険の控除は使えますか", "消防団に入りたい", "ガス料金が高い", "避難訓練はいつですか", "児童虐待防止の講演会に参加したい",
+    "火災警報器の補助はありますか", "火葬の予約をしたい", "燃えるごみの日はいつ", "燃やせないゴミの袋", "消火器の捨て方", "花火大会の日程",
+    "火事で家が焼けました。罹災証明はどこで取れますか", "ガスコンロの回収", "スプレー缶はどう捨てる", "救命講習を受けたい", "AEDの講習はありますか",
+    "救急車を呼ぶか迷った時の電話番号", "自殺対策計画のパブリックコメント", "DV防止の研修会", "いじめ防止条例について知りたい", "暴力団排除条例の届出",
+    "熱中症予防の講座", "ブロック塀の撤去補助", "耐震診断を頼みたい", "避難所はどこ", "ハザードマップがほしい", "津波が来たらどこへ逃げればいい",
+    "飼い猫が帰ってこない", "道路でタヌキが死んでいます", "包丁の捨て方", "受動喫煙の対策", "保育園に通い続けられますか", "子どもの医療費",
+    "画面が反応しない", "住民票がほしい", "公園の木が大きくなりすぎ", "草取りに出られない人から会費を取るのか", "消防署の見学をしたい", "防災無線が聞こえない",
+    "水道から赤い水が出る", "粗大ごみに出したい物が倒れて困る", "お金に困っています。助けてもらえる制度はありますか", "", "😀",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "text"), [(k, t) for k, texts in EMERGENCIES.items() for t in texts])
+def test_emergencies_are_raised(kind: str, text: str) -> None:
+    flag = check(text)
+    assert flag is not None
+    assert flag.kind == kind
+    assert flag.matched
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_ordinary_business_raises_nothing(text: str) -> None:
+    assert check(text) is None
+
+
+def test_business_words_do_not_hide_what_happens_now() -> None:
+    flag = check("火災保険に入っていますが、今となりの家が燃えています")
+    assert flag is not None
+    assert flag.kind == "fire"
+
+
+def test_line_breaks_and_widths_do_not_hide_words() -> None:
+    assert check("死に\nたい") is not None
+    assert check("ｶﾞｽ漏れです") is not None
+    assert check("ＤＶを受けています") is not None
+
+
+def test_self_harm_comes_first() -> None:
+    flag = check("夫に殴られて、もう死にたい")
+    assert flag is not None
+    assert flag.kind == "suicidal"
+
+
+def test_any_length_and_content() -> None:
+    assert check("あ" * 100_000) is None
+    assert check("子" * 20_000) is None
+    assert check("\ud83d\udc00") is None

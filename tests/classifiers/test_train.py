@@ -1,0 +1,142 @@
+"""Training from data to a folder, and when it must happen again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from classifiers.artefact import replacing
+from classifiers.dataset import load_labels, load_split
+from classifiers.department import DepartmentClassifier
+from classifiers.errors import BadDataset
+from classifiers.train import Encoded as Split
+from classifiers.train import Recipe, by_length, is_fresh, shuffled_batches, train
+
+
+@pytest.fixture
+def own_data(data_dir: Path, tmp_path: Path) -> Path:
+    """A copy of the data, to be changed."""
+    return shutil.copytree(data_dir, tmp_path / "data")
+
+
+def test_the_folder_holds_everything(trained: Path) -> None:
+    names = {p.name for p in trained.iterdir()}
+    assert names == {
+        "labels.json", "manifest.json", "metrics.json", "model.onnx", "model.words.bin", "model_card.md", "tokenizer.json",
+    }  # fmt: skip
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert metrics["epochs"][0]["epoch"] == 0
+    assert set(metrics["valid"]) == {"accuracy", "macro_f1", "coverage", "mean_set_size"}
+    assert metrics["examples"] == {"train": 144, "valid": 72}
+    assert "問い合わせ振り分けモデル" in (trained / "model_card.md").read_text(encoding="utf-8")
+
+
+def test_nothing_half_written_is_left(trained: Path) -> None:
+    assert [p.name for p in trained.parent.iterdir()] == ["classifier"]
+
+
+def test_fresh_until_data_or_backbone_change(
+    trained: Path, data_dir: Path, own_data: Path, tiny_hub: Path
+) -> None:
+    assert is_fresh(trained, data_dir, tiny_hub)
+    assert is_fresh(trained, own_data, tiny_hub)
+    with (own_data / "inquiries" / "train.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"id": "new", "text": "新しい文", "department": "tax"}\n')
+    assert not is_fresh(trained, own_data, tiny_hub)
+    assert not is_fresh(trained, data_dir, "another-backbone")
+
+
+def test_test_set_does_not_count(trained: Path, own_data: Path, tiny_hub: Path) -> None:
+    (own_data / "inquiries" / "test.jsonl").unlink()
+    assert is_fresh(trained, own_data, tiny_hub)
+
+
+def test_never_fresh_without_a_model(data_dir: Path, tiny_hub: Path, tmp_path: Path, trained: Path) -> None:
+    assert not is_fresh(tmp_path / "nowhere", data_dir, tiny_hub)
+    damaged = shutil.copytree(trained, tmp_path / "damaged")
+    (damaged / "model.onnx").write_bytes(b"")
+    assert not is_fresh(damaged, data_dir, tiny_hub)
+
+
+def test_same_seed_same_model(
+    trained: Path, data_dir: Path, tiny_hub: Path, cache_dir: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    again = DepartmentClassifier(
+        train(tmp_path / "again", data_dir, tiny_hub, recipe=recipe, cache_dir=cache_dir)
+    )
+    np.testing.assert_allclose(
+        again.logits("水道の開栓"), DepartmentClassifier(trained).logits("水道の開栓"), atol=0.3
+    )
+
+
+def test_a_bad_line_is_named(
+    own_data: Path, tiny_hub: Path, cache_dir: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    path = own_data / "inquiries" / "train.jsonl"
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"id": "x", "text": "迷子の猫", "department": "cats"}\n')
+    with pytest.raises(BadDataset, match="cats") as caught:
+        train(tmp_path / "out", own_data, tiny_hub, recipe=recipe, cache_dir=cache_dir)
+    assert (caught.value.path, caught.value.line) == (path, 145)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failed_replacement_keeps_the_old_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "old").write_text("1")
+    with pytest.raises(RuntimeError, match="stop"), replacing(folder) as scratch:
+        (scratch / "new").write_text("2")
+        raise RuntimeError("stop")
+    assert [p.name for p in folder.iterdir()] == ["old"]
+    with replacing(folder) as scratch:
+        (scratch / "new").write_text("2")
+    assert [p.name for p in folder.iterdir()] == ["new"]
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_every_message_is_in_one_batch() -> None:
+    import random
+
+    rows = [np.arange(length) for length in np.random.default_rng(0).integers(1, 40, 101)]
+    data = Split(rows, np.zeros(101, dtype=np.int64))
+    for batches in (shuffled_batches(data, 8, random.Random(1)), list(by_length(rows, 8))):
+        assert sorted(k for batch in batches for k in batch) == list(range(101))
+        assert max(map(len, batches)) <= 8
+
+
+GOOD = '{"id": "1", "text": "ごみ", "department": "waste"}'
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        (["{"], 1),
+        ([GOOD, "[]"], 2),
+        ([GOOD, "", '{"id": "2", "text": "税"}'], 3),
+        (['{"id": "1", "text": "  ", "department": "tax"}'], 1),
+        (['{"id": 1, "text": "税", "department": "tax"}'], 1),
+        ([GOOD, GOOD.replace("ごみ", "税")], 2),
+        ([GOOD, GOOD.replace('"1"', '"2"')], 2),
+        ([], 0),
+    ],
+)
+def test_bad_lines_are_found(own_data: Path, lines: list[str], line: int) -> None:
+    (own_data / "inquiries" / "train.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(BadDataset) as caught:
+        load_split(own_data, "train", load_labels(own_data))
+    assert caught.value.line == line
+
+
+def test_missing_files_are_bad_datasets(tmp_path: Path, own_data: Path) -> None:
+    with pytest.raises(BadDataset):
+        load_labels(tmp_path)
+    with pytest.raises(BadDataset):
+        load_split(own_data, "nowhere", load_labels(own_data))
+    (own_data / "departments.yaml").write_text("departments: 3")
+    with pytest.raises(BadDataset):
+        load_labels(own_data)

@@ -1,0 +1,179 @@
+"""The main job: a citizen writes on LINE, a person approves, exactly that text goes out, once."""
+
+import pytest
+from bot.models import Draft, DraftStatus, Inquiry, InquiryStatus, Message, OutboxMessage, OutboxStatus
+
+from tests.city import OTHER, USER, City
+
+QUESTION = "引っ越してきたので転入届を出したいです。何を持っていけばいいですか?"
+
+
+def _approve(city: City, user: str = USER) -> Inquiry:
+    case = city.case(user)
+    desk = city.hire("uketsuke")
+    answer = desk.post(case, "write", desk.form(case) | {"text": "窓口へ本人確認書類をお持ちください。"})
+    assert answer.status_code == 303, answer.text
+    return case
+
+
+def test_a_question_becomes_a_case_and_the_approved_text_goes_out_once(city: City) -> None:
+    city.line_says(QUESTION)
+    city.work()
+    case = city.case()
+    assert case.department_id == "citizen_registry"
+    assert case.receipt_number in city.line.texts(USER)[-1]
+    before = len(city.line.delivered)
+
+    _approve(city)
+    city.deliver_all()
+
+    sent = city.line.delivered[before:]
+    assert [d["text"] for d in sent] == ["窓口へ本人確認書類をお持ちください。"]
+    [row] = city.all(OutboxMessage, OutboxMessage.approval_id.is_not(None))
+    assert (sent[0]["how"], sent[0]["key"]) == ("push", str(row.id))
+    assert city.case().status == InquiryStatus.answered
+
+
+def test_the_first_contact_notice_and_the_receipt_need_no_person(city: City) -> None:
+    city.line_says("住民票の写しは何時まで取れますか")
+    city.work()
+    city.line_says("コンビニでも取れますか")
+    city.work()
+    texts = city.line.texts(USER)
+    assert sum("119" in t for t in texts) == 1
+    assert {d["how"] for d in city.line.delivered} <= {"reply", "push"}
+    assert city.line.delivered[0]["how"] == "reply"
+
+
+def test_a_redelivered_event_changes_nothing(city: City) -> None:
+    event = city.line.text(USER, QUESTION)
+    city.webhook(city.line.body(event))
+    event["deliveryContext"] = {"isRedelivery": True}
+    assert city.webhook(city.line.body(event)) == {"stored": 0}
+    event["webhookEventId"] = "another id, the same message"
+    city.webhook(city.line.body(event))
+    city.work()
+    assert len(city.all(Message, Message.direction == "in")) == 1
+    assert len(city.all(Inquiry)) == 1
+
+
+def test_one_broken_event_never_costs_its_neighbours(city: City) -> None:
+    broken = city.line.text(USER, "x")
+    broken["message"] = {"type": "text"}
+    body = city.line.body(city.line.text(USER, QUESTION), broken, None, 7, city.line.text(OTHER, "水道の水が濁っています"))
+    city.webhook(body)
+    city.work()
+    assert city.case(USER).department_id == "citizen_registry"
+    assert city.case(OTHER).department_id == "water"
+    assert len(city.all(Message, Message.direction == "in")) == 2
+
+
+def test_two_people_at_once_the_second_is_told_and_nothing_goes_out_twice(city: City) -> None:
+    city.line_says(QUESTION)
+    city.work()
+    case = city.case()
+    first, second = city.hire("first"), city.hire("second")
+    form_1, form_2 = first.form(case), second.form(case)
+    assert first.post(case, "write", form_1 | {"text": "はい。"}).status_code == 303
+    refused = second.post(case, "write", form_2 | {"text": "いいえ、違います。"})
+    assert refused.status_code == 409
+    assert "いいえ、違います。" in refused.text
+    assert 'role="alert"' in refused.text
+    city.deliver_all()
+    assert city.line.texts(USER)[-1] == "はい。"
+    assert "いいえ、違います。" not in city.line.texts(USER)
+
+
+@pytest.mark.parametrize("fault", ["500_after", "hang_after", "garbage_after"])
+def test_a_lost_answer_does_not_send_twice(city: City, fault: str) -> None:
+    city.line_says(QUESTION)
+    city.work()
+    _approve(city)
+    city.line.faults.extend([fault, "500_before"])
+    city.deliver_all()
+    assert city.line.texts(USER).count("窓口へ本人確認書類をお持ちください。") == 1
+    [row] = city.all(OutboxMessage, OutboxMessage.approval_id.is_not(None))
+    assert row.status == OutboxStatus.accepted
+    assert [c["status"] for c in city.line.calls if c["key"] == str(row.id)][-1] == 409
+
+
+@pytest.mark.parametrize("fault", ["rate", "quota", "401", "500_before"])
+def test_a_passing_refusal_is_tried_again_and_shown_meanwhile(city: City, fault: str) -> None:
+    city.line_says(QUESTION)
+    city.work()
+    _approve(city)
+    city.line.faults.append(fault)
+    city.deliver()
+    assert "窓口へ本人確認書類をお持ちください。" not in city.line.texts(USER)
+    assert "送信待ち" in city.hire("kakaricho", role="supervisor").page("/supervise")
+    city.deliver_all()
+    assert city.line.texts(USER).count("窓口へ本人確認書類をお持ちください。") == 1
+
+
+def test_a_refusal_for_good_is_shown_and_can_be_tried_again_by_hand(city: City) -> None:
+    city.line_says(QUESTION)
+    city.work()
+    _approve(city)
+    city.line.faults.append("400")
+    city.deliver_all()
+    [row] = city.all(OutboxMessage, OutboxMessage.status == OutboxStatus.failed)
+    boss = city.hire("kakaricho", role="supervisor")
+    assert "送信できませんでした" in boss.page("/supervise")
+    boss.client.post(f"/supervise/deliveries/{row.id}/retry", data={"csrf": boss.csrf})
+    city.deliver_all()
+    assert city.line.texts(USER).count("窓口へ本人確認書類をお持ちください。") == 1
+
+
+def test_a_used_reply_token_falls_back_to_a_push(city: City) -> None:
+    city.line.reply_token_seconds = 0.0
+    city.line_says("住民票の写しは何時まで取れますか")
+    city.work()
+    city.deliver_all()
+    assert {d["how"] for d in city.line.delivered} == {"push"}
+
+
+def test_an_uncertain_reply_is_never_repeated(city: City) -> None:
+    city.line.faults.append("500_after")
+    city.line_says("住民票の写しは何時まで取れますか")
+    city.work()
+    city.deliver_all()
+    texts = city.line.texts(USER)
+    assert len(texts) == len(set(texts)) == 2
+    [row] = city.all(OutboxMessage, OutboxMessage.status == OutboxStatus.uncertain)
+    assert row.reply_token
+
+
+def test_a_new_message_supersedes_the_draft(city: City) -> None:
+    city.line_says(QUESTION)
+    city.work()
+    case = city.case()
+    desk = city.hire("uketsuke")
+    form = desk.form(case)
+    city.line_says("書き忘れました。子どもも一緒に転入します。")
+    city.work()
+    assert len(city.all(Inquiry)) == 1
+    assert desk.post(case, "approve", form).status_code == 409
+    assert len(city.all(Draft, Draft.status == DraftStatus.pending)) <= 1
+
+
+def test_unsend_hides_the_words_everywhere(city: City) -> None:
+    event = city.line.text(USER, "住所は秘密町1-2-3です。転入届について教えてください")
+    city.webhook(city.line.body(event))
+    city.work()
+    unsend = city.line.event(USER, type="unsend", unsend={"messageId": event["message"]["id"]})
+    city.webhook(city.line.body(unsend))
+    with city.engine.connect() as connection:
+        for table in ("message", "inboundevent", "draft", "auditentry", "inquiry"):
+            rows = connection.exec_driver_sql(f"SELECT * FROM {table}").fetchall()
+            assert "秘密町" not in str(rows), table
+            assert "秘密町".encode("unicode_escape").decode() not in str(rows), table
+
+
+def test_an_unsend_that_overtakes_its_message_still_hides_it(city: City) -> None:
+    event = city.line.text(USER, "秘密町")
+    unsend = city.line.event(USER, type="unsend", unsend={"messageId": event["message"]["id"]})
+    city.webhook(city.line.body(unsend))
+    city.webhook(city.line.body(event))
+    city.work()
+    assert not city.all(Inquiry)
+    assert all(m.text == "" for m in city.all(Message, Message.direction == "in"))

@@ -1,0 +1,195 @@
+"""The checks against planted errors: what is changed must be seen, what is copied must pass."""
+
+import pytest
+
+from responders.checks import Register, check, strict_gate, strip_control_tokens
+from responders.facts import facts, normalise
+from responders.knowledge import Article, Passage, split_passages
+
+RULES = """市外からみなと市に引っ越してきたときは、引っ越した日から14日以内に転入届を市民課に出してください。
+住民票の写しの手数料は、窓口では1通300円、コンビニでは1通200円です。
+本人と同じ世帯の方に限り、委任状なしで住民票の写しを請求できます。
+粗大ごみ受付センターの電話番号は、0000-12-3908です。
+令和8年4月1日から、住民票の写しの窓口手数料が変わりました。
+冷蔵庫とエアコンは、市では収集できません。
+窓口は、平日の午前8時30分から午後5時15分まで開いています。
+詳しくは、https://www.city.minato.example/juminhyo/ をご覧ください。
+保育料は、3歳以上の子どもは無料です。
+代理の方が届け出る場合は、委任状もお持ちください。
+大人の入場料は500円、子どもの入場料は250円です。
+毎週水曜日に収集します。
+図書館には就労証明書を提出しなければなりません。"""
+
+PLANTED = [
+    (1, "14日", "41日", "number"),
+    (1, "14日以内", "14日以降", "bound"),
+    (1, "市民課", "税務課", "section"),
+    (1, "みなと市", "横浜市", "municipality"),
+    (2, "300円", "3000円", "number"),
+    (2, "1通200円", "1通無料", None),
+    (2, "300円、コンビニでは1通200円", "200円、コンビニでは1通300円", "wrong_row"),
+    (3, "本人と同じ世帯の方に限り、", "", "condition"),
+    (4, "0000-12-3908", "0000-12-3980", "phone"),
+    (5, "4月1日", "4月10日", "date"),
+    (5, "令和8年", "令和7年", "date"),
+    (6, "収集できません", "収集できます", "negation"),
+    (7, "5時15分", "5時45分", "time"),
+    (7, "平日", "休日", None),
+    (8, "city.minato", "city.mlnato", "url"),
+    (9, "3歳以上", "3歳未満", "bound"),
+    (9, "3歳以上の子どもは", "", "condition"),
+    (9, "無料", "有料", None),
+    (10, "代理の方が届け出る場合は、", "", "condition"),
+    (10, "お持ちください", "不要です", "negation"),
+    (
+        11,
+        "大人の入場料は500円、子どもの入場料は250円",
+        "大人の入場料は250円、子どもの入場料は500円",
+        "wrong_row",
+    ),
+    (11, "大人の入場料は500円、子どもの", "子どもの入場料は500円、大人の", "wrong_row"),
+    (12, "水曜", "火曜", "weekday"),
+    (13, "提出しなければなりません", "提出する必要はありません", "negation"),
+]
+"""Sentence, right words, wrong words, and the kind that `check` must report (None: only the gate)."""
+
+
+@pytest.fixture(scope="module")
+def source() -> list[Passage]:
+    return split_passages(Article("rules", "いろいろな手続き", "citizen_registry", RULES))
+
+
+@pytest.mark.parametrize(("number", "right", "wrong", "kind"), PLANTED)
+def test_the_gate_refuses_a_planted_error(
+    source: list[Passage], number: int, right: str, wrong: str, kind: str | None
+) -> None:
+    sentence = source[number]
+    changed = sentence.text.replace(right, wrong)
+    assert changed != sentence.text
+    assert not strict_gate(changed, [sentence]).passed
+
+
+@pytest.mark.parametrize(("number", "right", "wrong", "kind"), [case for case in PLANTED if case[3]])
+def test_the_check_reports_a_planted_error(
+    source: list[Passage], register: Register, number: int, right: str, wrong: str, kind: str
+) -> None:
+    found = check([source[number].text.replace(right, wrong)], source, register)
+    assert kind in [finding.kind for finding in found]
+    assert kind == "section" or any(finding.hard for finding in found if finding.kind == kind)
+    assert all(finding.sentence == 0 for finding in found)
+    assert all(finding.message_ja for finding in found)
+
+
+def test_verbatim_sentences_raise_no_alarm(source: list[Passage]) -> None:
+    body = [passage.text for passage in source if passage.quotable]
+    assert check(body, source) == []
+    for passage in source[1:]:
+        assert strict_gate(passage.text, [passage]).passed, passage.text
+    assert strict_gate("".join(body), source[1:]).passed
+
+
+@pytest.mark.parametrize(
+    ("number", "paraphrase"),
+    [
+        (1, "市外から引っ越してきたときは、引っ越した日から十四日以内に、市民課へ転入届を出してください。"),
+        (2, "手数料は、窓口では1通３００円、コンビニでは1通二百円です。"),
+        (4, "粗大ごみ受付センターの電話番号は(0000)12-3908です。"),
+        (5, "2026年4月1日から、住民票の写しの窓口手数料が変わりました。"),
+        (7, "窓口は、平日の8時30分から17時15分まで開いています。"),
+        (13, "図書館には、就労証明書を提出する必要があります。"),
+    ],
+)
+def test_a_careful_paraphrase_raises_no_hard_finding(
+    source: list[Passage], register: Register, number: int, paraphrase: str
+) -> None:
+    assert [f for f in check([paraphrase], source, register) if f.hard] == []
+
+
+def test_a_lost_or_repeated_or_added_sentence_is_refused(source: list[Passage]) -> None:
+    first, second = source[1], source[6]
+    assert strict_gate(first.text, [first, second]).reason.startswith("lost sentence")
+    assert not strict_gate(first.text + second.text + second.text, [first, second]).passed
+    assert strict_gate(first.text + "ご予約は不要です。", [first]).reason.startswith("unaligned")
+    assert strict_gate("", [first]).reason == "empty"
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"), [("転入届を", "転入届と印鑑を"), ("転入届を", "書類を"), ("転入届を", "転居届を")]
+)
+def test_the_gate_refuses_a_noun_of_the_models_own(source: list[Passage], right: str, wrong: str) -> None:
+    reason = strict_gate(source[1].text.replace(right, wrong), [source[1]]).reason
+    assert reason.startswith("foreign noun")
+
+
+def test_facts_from_the_register_are_named_but_do_not_block(
+    source: list[Passage], register: Register
+) -> None:
+    (finding,) = (f for f in check(["窓口は税務課です。"], source, register) if f.kind == "section")
+    assert not finding.hard
+    (finding,) = (f for f in check(["電話は0000-12-3101です。"], source, register) if f.kind == "phone")
+    assert not finding.hard
+    assert any(f.kind == "phone" and f.hard for f in check(["電話は0000-12-9999です。"], source, register))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "kind"),
+    [
+        ("请您带上证明书。", "glyph"),
+        ("감사합니다。", "glyph"),
+        ("必ず給付を受けられます。", "assertion"),
+        ("尼崎市の窓口へどうぞ。", "municipality"),
+        ("転入届です<|im_end|>。", "control_token"),
+        ("今日は天気がよく、散歩に向いています。", "unsupported"),
+    ],
+)
+def test_what_no_source_carries_blocks(
+    source: list[Passage], register: Register, sentence: str, kind: str
+) -> None:
+    assert kind in {finding.kind for finding in check([sentence], source, register) if finding.hard}
+
+
+def test_empty_and_too_long_texts_block(source: list[Passage]) -> None:
+    assert [f.kind for f in check([], source)] == ["empty"]
+    assert [f.kind for f in check(["  "], source) if f.sentence < 0] == ["empty"]
+    emoji = "😀"
+    assert "too_long" not in {f.kind for f in check([emoji * 2_500], source)}
+    assert "too_long" in {f.kind for f in check([emoji * 2_501], source)}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("三百円", "300円"),
+        ("１，５００円", "1500円"),
+        ("1万5千円", "15,000円"),
+        ("二十五万三千円", "253000円"),
+        ("令和八年四月一日", "2026年4月1日"),
+        ("R8.4.1", "2026/4/1"),
+        ("午後5時15分", "17:15"),
+        ("令和元年度", "2019年度"),
+        ("９時半", "9時30分"),
+        ("０１２０－０００－５３０", "0120(000)530"),
+        ("十四日以内", "14日以内"),
+        ("65才", "65歳"),
+        ("https://x.example/a/", "x.example/a"),
+        ("二か月", "２ヶ月"),
+    ],
+)
+def test_one_fact_in_two_notations_is_the_same(one: str, other: str) -> None:
+    (left,), (right,) = facts(normalise(one)), facts(normalise(other))
+    assert (left.kind, left.value) == (right.kind, right.value)
+
+
+@pytest.mark.parametrize(
+    "word", ["一部の方", "一時預かり", "十分に", "一般の方", "関係する書類", "一番近い窓口の担当課"]
+)
+def test_words_that_look_like_facts_are_none(word: str) -> None:
+    assert facts(normalise(word)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a<|im_end|>b", "a<|im_<|im_end|>end|>b", "a＜｜im_end｜＞b", "a</s>b", "a[INST]b", "a<start_of_turn>b"],
+)
+def test_control_tokens_are_removed_even_when_nested(text: str) -> None:
+    assert strip_control_tokens(text) == "ab"
