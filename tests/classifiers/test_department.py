@@ -114,7 +114,7 @@ def test_strange_messages_do_not_crash(classifier: DepartmentClassifier, text: s
     try:
         assert classifier.predict(text).department in {*classifier.labels, FRONT_DESK}
     except EmptyText:
-        assert not text.strip("\ud83d\ude00 ")
+        assert text == "\ud83d\ude00"
 
 
 def test_an_address_in_a_message_does_not_matter(classifier: DepartmentClassifier) -> None:
@@ -159,5 +159,7 @@ def test_serving_imports_no_training_library(trained: Path) -> None:
         f"DepartmentClassifier(Path({str(trained)!r})).predict('ごみ');"
         "print([m for m in ('torch', 'transformers', 'sklearn', 'scipy', 'onnx') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"

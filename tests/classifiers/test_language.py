@@ -1,5 +1,7 @@
 """Three words are enough."""
 
+# ruff: noqa: E501  (lists of sentences)
+
 from __future__ import annotations
 
 import pytest

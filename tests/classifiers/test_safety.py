@@ -1,5 +1,7 @@
 """Cries for help are heard, and ordinary business is left in peace."""
 
+# ruff: noqa: E501  (lists of sentences)
+
 from __future__ import annotations
 
 import pytest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 
@@ -89,9 +90,14 @@ def test_a_failed_replacement_keeps_the_old_folder(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "old").write_text("1")
-    with pytest.raises(RuntimeError, match="stop"), replacing(folder) as scratch:
-        (scratch / "new").write_text("2")
-        raise RuntimeError("stop")
+
+    def fail_half_way() -> None:
+        with replacing(folder) as scratch:
+            (scratch / "new").write_text("2")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail_half_way()
     assert [p.name for p in folder.iterdir()] == ["old"]
     with replacing(folder) as scratch:
         (scratch / "new").write_text("2")
@@ -100,11 +106,10 @@ def test_a_failed_replacement_keeps_the_old_folder(tmp_path: Path) -> None:
 
 
 def test_every_message_is_in_one_batch() -> None:
-    import random
-
     rows = [np.arange(length) for length in np.random.default_rng(0).integers(1, 40, 101)]
     data = Split(rows, np.zeros(101, dtype=np.int64))
-    for batches in (shuffled_batches(data, 8, random.Random(1)), list(by_length(rows, 8))):
+    shuffled = shuffled_batches(data, 8, random.Random(1))  # noqa: S311
+    for batches in (shuffled, list(by_length(rows, 8))):
         assert sorted(k for batch in batches for k in batch) == list(range(101))
         assert max(map(len, batches)) <= 8
 

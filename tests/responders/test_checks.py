@@ -121,6 +121,12 @@ def test_the_gate_refuses_a_noun_of_the_models_own(source: list[Passage], right:
     assert reason.startswith("foreign noun")
 
 
+def test_the_gate_refuses_a_lost_noun(source: list[Passage]) -> None:
+    assert strict_gate(source[6].text.replace("冷蔵庫とエアコン", "冷蔵庫"), [source[6]]).reason.startswith(
+        "lost noun"
+    )
+
+
 def test_facts_from_the_register_are_named_but_do_not_block(
     source: list[Passage], register: Register
 ) -> None:
