@@ -55,6 +55,8 @@ def setup(demo: bool) -> None:
     """
     from bot.install import install
 
+    logging.getLogger().setLevel(logging.WARNING)
+
     install(_settings(), demo=demo)
 
 
@@ -366,7 +368,7 @@ def evaluate(what: str, data: Path | None) -> None:
 
 
 @main.command()
-@click.argument("name", type=click.Choice(["routing", "channels", "chaos", "drafts"]))
+@click.argument("name", type=click.Choice(["routing", "channels", "chaos"]))
 @click.option("--kills", default=5, show_default=True, help="chaos: how often the worker is killed.")
 @click.option("--messages", default=200, show_default=True, help="channels: how many messages.")
 @click.option("--json", "_json", is_flag=True, help="One JSON object as the last line (always so).")
@@ -379,7 +381,6 @@ def bench(name: str, kills: int, messages: int, _json: bool) -> None:
 
     result = {
         "routing": lambda: benches.routing(_settings()),
-        "drafts": lambda: benches.drafts(_settings()),
         "channels": lambda: benches.channels(messages),
         "chaos": lambda: benches.chaos(kills),
     }[name]()

@@ -103,7 +103,12 @@ def _rasa(settings: Settings) -> Child:
     command = [str(RASA_PYTHON), str(ROOT / "bot/dialogue/serve.py")]
     command += ["--port", str(RASA_PORT), "--model", str(rasa_model(settings))]
     database = (settings.data_dir / "rasa" / "tracker.db").resolve()
-    return Child("rasa", command, {"MADOGUCHI_RASA_DB": str(database)}, f"http://127.0.0.1:{RASA_PORT}/")
+    return Child(
+        "rasa",
+        command,
+        {"MADOGUCHI_RASA_DB": str(database)},
+        f"http://127.0.0.1:{RASA_PORT}/webhooks/citizen/",
+    )
 
 
 def _llm(settings: Settings) -> Child:

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 5
 MAX_BUTTONS = 4
+MAX_READ = 20_000
+"""Characters of a message that the machine reads; all of it is stored and shown."""
 
 
 class Classifier(Protocol):
@@ -105,7 +107,7 @@ def _understand_safely(engine: Engine, message: Message, brain: Brain) -> Unders
 
 def understand(message: Message, sender: str, brain: Brain) -> Understanding:
     """Safety, routing and dialogue, side by side; a part that fails is left out."""
-    text, _kinds = mask(message.text)
+    text, _kinds = mask(message.text[:MAX_READ])
     if not text.strip() and message.kind != "button":
         return Understanding(None, None, None)
     flag = safety.check(text)

@@ -216,7 +216,8 @@ class LineClient:
                 return _accepted(refused.headers, refused.body, repeated=True)
             _raise(refused)
         except Exception as broken:
-            # Also a 200 whose body the SDK cannot read: LINE may have accepted it; the key makes a repeat safe.
+            # Also a 200 with a body that the SDK cannot read: LINE may have accepted it, and the key
+            # makes a repeat safe.
             raise TemporaryChannelError(type(broken).__name__) from broken
         sent = answer.data.sent_messages[0] if answer.data and answer.data.sent_messages else None
         return Accepted(_request_id(answer.headers), str(sent.id) if sent else None)

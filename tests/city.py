@@ -8,6 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+from sqlalchemy import Engine
+from sqlmodel import col, select
+
 from bot import auth, city, drafting, outbox, triage
 from bot.app import create_app
 from bot.calendar import load_calendar
@@ -28,13 +33,8 @@ from bot.settings import Settings
 from channels.line import LineClient
 from channels.webchat import WebChatSender
 from classifiers.department import DepartmentClassifier
-from fastapi.testclient import TestClient
-from pydantic import SecretStr
 from responders.knowledge import read_folder
 from responders.llm import Llm
-from sqlalchemy import Engine
-from sqlmodel import col, select
-
 from tests.platforms.line import Line
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -174,9 +174,9 @@ class City:
         assert found
         return Desk(browser, found.group(1))
 
-    def without(self, part: str) -> None:
-        """Take a part of the brain away: ``dialogue`` or ``classifier``."""
-        self.brain = replace(self.brain, **{part: None})
+    def without_classifier(self) -> None:
+        """The classifier is gone."""
+        self.brain = replace(self.brain, classifier=None)
 
 
 def _no_case() -> Inquiry:
@@ -185,7 +185,13 @@ def _no_case() -> Inquiry:
 
 @contextmanager
 def open_city(
-    engine: Engine, url: str, line: Line, folder: Path, *, dialogue: DialogueClient | None = None, llm: Llm | None = None
+    engine: Engine,
+    url: str,
+    line: Line,
+    folder: Path,
+    *,
+    dialogue: DialogueClient | None = None,
+    llm: Llm | None = None,
 ) -> Iterator[City]:
     """The city with its real files and the real trained classifier."""
     with transaction(engine) as session:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from bot.db import make_engine, migrate
 from sqlalchemy import Engine
 
+from bot.db import make_engine, migrate
 from tests.city import City, open_city
 from tests.platforms.line import Line, serve
 
@@ -48,7 +48,17 @@ def postgres() -> Iterator[str]:
 
     run(str(binaries / "initdb"), "-D", str(folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8")
     options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder} -c fsync=off -c max_connections=200"
-    run(str(binaries / "pg_ctl"), "-D", str(folder / "data"), "-o", options, "-w", "-l", f"{folder}/log", "start")
+    run(
+        str(binaries / "pg_ctl"),
+        "-D",
+        str(folder / "data"),
+        "-o",
+        options,
+        "-w",
+        "-l",
+        f"{folder}/log",
+        "start",
+    )
     try:
         yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
     finally:

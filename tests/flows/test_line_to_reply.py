@@ -1,8 +1,9 @@
 """The main job: a citizen writes on LINE, a person approves, exactly that text goes out, once."""
 
 import pytest
-from bot.models import Draft, DraftStatus, Inquiry, InquiryStatus, Message, OutboxMessage, OutboxStatus
+from sqlmodel import col
 
+from bot.models import Draft, DraftStatus, Inquiry, InquiryStatus, Message, OutboxMessage, OutboxStatus, Role
 from tests.city import OTHER, USER, City
 
 QUESTION = "引っ越してきたので転入届を出したいです。何を持っていけばいいですか?"
@@ -29,7 +30,7 @@ def test_a_question_becomes_a_case_and_the_approved_text_goes_out_once(city: Cit
 
     sent = city.line.delivered[before:]
     assert [d["text"] for d in sent] == ["窓口へ本人確認書類をお持ちください。"]
-    [row] = city.all(OutboxMessage, OutboxMessage.approval_id.is_not(None))
+    [row] = city.all(OutboxMessage, col(OutboxMessage.approval_id).is_not(None))
     assert (sent[0]["how"], sent[0]["key"]) == ("push", str(row.id))
     assert city.case().status == InquiryStatus.answered
 
@@ -60,7 +61,9 @@ def test_a_redelivered_event_changes_nothing(city: City) -> None:
 def test_one_broken_event_never_costs_its_neighbours(city: City) -> None:
     broken = city.line.text(USER, "x")
     broken["message"] = {"type": "text"}
-    body = city.line.body(city.line.text(USER, QUESTION), broken, None, 7, city.line.text(OTHER, "水道の水が濁っています"))
+    body = city.line.body(
+        city.line.text(USER, QUESTION), broken, None, 7, city.line.text(OTHER, "水道の水が濁っています")
+    )
     city.webhook(body)
     city.work()
     assert city.case(USER).department_id == "citizen_registry"
@@ -92,7 +95,7 @@ def test_a_lost_answer_does_not_send_twice(city: City, fault: str) -> None:
     city.line.faults.extend([fault, "500_before"])
     city.deliver_all()
     assert city.line.texts(USER).count("窓口へ本人確認書類をお持ちください。") == 1
-    [row] = city.all(OutboxMessage, OutboxMessage.approval_id.is_not(None))
+    [row] = city.all(OutboxMessage, col(OutboxMessage.approval_id).is_not(None))
     assert row.status == OutboxStatus.accepted
     assert [c["status"] for c in city.line.calls if c["key"] == str(row.id)][-1] == 409
 
@@ -105,7 +108,7 @@ def test_a_passing_refusal_is_tried_again_and_shown_meanwhile(city: City, fault:
     city.line.faults.append(fault)
     city.deliver()
     assert "窓口へ本人確認書類をお持ちください。" not in city.line.texts(USER)
-    assert "送信待ち" in city.hire("kakaricho", role="supervisor").page("/supervise")
+    assert "送信待ち" in city.hire("kakaricho", role=Role.supervisor).page("/supervise")
     city.deliver_all()
     assert city.line.texts(USER).count("窓口へ本人確認書類をお持ちください。") == 1
 
@@ -117,7 +120,7 @@ def test_a_refusal_for_good_is_shown_and_can_be_tried_again_by_hand(city: City) 
     city.line.faults.append("400")
     city.deliver_all()
     [row] = city.all(OutboxMessage, OutboxMessage.status == OutboxStatus.failed)
-    boss = city.hire("kakaricho", role="supervisor")
+    boss = city.hire("kakaricho", role=Role.supervisor)
     assert "送信できませんでした" in boss.page("/supervise")
     boss.client.post(f"/supervise/deliveries/{row.id}/retry", data={"csrf": boss.csrf})
     city.deliver_all()

@@ -23,9 +23,7 @@ from responders.serve import EmbeddedServer, check_model_file, check_port
 def child(*arguments: str, key: str = "secret") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "responders.serve", *arguments]
     environment = {**os.environ, serve.KEY_VARIABLE: key}
-    return subprocess.run(  # noqa: S603  our own module
-        command, capture_output=True, text=True, env=environment, check=False, timeout=60
-    )
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=60)
 
 
 def test_a_missing_or_wrong_file_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -1,0 +1,234 @@
+"""Measurements on this machine; ratios against a named reference of the same run, for machines are noisy.
+
+``channels`` and ``chaos`` run the real web application and the real worker process against the LINE stand-in
+of ``tests/platforms``, so they need the source tree.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import uvicorn
+from sqlalchemy import Engine
+from sqlmodel import select
+
+from bot import auth, city, inquiries
+from bot.app import create_app
+from bot.db import make_engine, migrate, reading, transaction
+from bot.models import Inquiry, InquiryStatus, Message, Role, Staff
+from bot.settings import Settings
+from classifiers.dataset import load_file
+from classifiers.department import DepartmentClassifier
+
+WAIT_SECONDS = 300
+
+
+def routing(settings: Settings) -> dict[str, Any]:
+    """Milliseconds per message of the served classifier, and how it starts."""
+    began = time.perf_counter()
+    classifier = DepartmentClassifier(settings.effective_classifier_dir)
+    ready = time.perf_counter() - began
+    texts = [e.text for e in load_file(settings.city_dir / "inquiries" / "test.jsonl", classifier.labels)]
+    times = [_timed(lambda text=text: classifier.predict(text)) for text in texts]  # type: ignore[misc]
+    return {
+        "messages": len(texts),
+        "ready_s": round(ready, 3),
+        "one_p50_ms": round(median(times) * 1000, 2),
+        "one_p99_ms": round(sorted(times)[int(len(times) * 0.99) - 1] * 1000, 2),
+    }
+
+
+def _timed(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+@dataclass
+class Rig:
+    """The product on a database of its own, with the LINE stand-in before it."""
+
+    engine: Engine
+    line: Any
+    environment: dict[str, str]
+    worker: subprocess.Popen[bytes] | None = None
+
+    def start_worker(self) -> None:
+        """A worker process, as the supervisor starts it."""
+        self.worker = subprocess.Popen(
+            [sys.executable, "-m", "bot.cli", "serve", "worker"],
+            env=os.environ | self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def kill_worker(self) -> None:
+        """SIGKILL, as a machine does it."""
+        if self.worker is not None:
+            self.worker.kill()
+            self.worker.wait()
+
+
+@contextmanager
+def rig() -> Iterator[Rig]:
+    """Bring the product up; the worker is the caller's to start."""
+    from tests.conftest import free_port
+    from tests.platforms.line import Line, serve
+
+    with tempfile.TemporaryDirectory(prefix="madoguchi-bench-") as folder:
+        line, api_port, web_port = Line("bench-secret", "bench-token"), free_port(), free_port()
+        environment = {
+            "MADOGUCHI_DATA_DIR": folder,
+            "MADOGUCHI_DATABASE_URL": f"sqlite:///{folder}/bench.db",
+            "MADOGUCHI_LINE_CHANNEL_SECRET": line.secret,
+            "MADOGUCHI_LINE_CHANNEL_ACCESS_TOKEN": line.token,
+            "MADOGUCHI_LINE_API_BASE": f"http://127.0.0.1:{api_port}",
+            "MADOGUCHI_SECRET_KEY": "bench" * 8,
+            "MADOGUCHI_CLASSIFIER_DIR": str(Path("var/classifier").resolve()),
+            "MADOGUCHI_RASA_URL": "",
+            "MADOGUCHI_LLM_BASE_URL": "",
+        }
+        migrate(environment["MADOGUCHI_DATABASE_URL"])
+        engine = make_engine(environment["MADOGUCHI_DATABASE_URL"])
+        with transaction(engine) as session:
+            city.load(session, Path("data"))
+        api = serve(line, api_port)
+        web = _serve_web(environment, engine, web_port)
+        line.webhook_url = f"http://127.0.0.1:{web_port}/webhooks/line"
+        opened = Rig(engine, line, environment)
+        try:
+            yield opened
+        finally:
+            opened.kill_worker()
+            web.should_exit = api.should_exit = True
+            engine.dispose()
+
+
+def _serve_web(environment: dict[str, str], engine: Engine, port: int) -> uvicorn.Server:
+    values = {k.removeprefix("MADOGUCHI_").lower(): v for k, v in environment.items()}
+    app = create_app(Settings(**values), engine)  # type: ignore[arg-type]
+    server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", port, log_level="error"))
+    threading.Thread(target=server.run, daemon=True).start()
+    while not server.started:
+        time.sleep(0.02)
+    return server
+
+
+def channels(messages: int) -> dict[str, Any]:
+    """LINE messages, each also redelivered: how fast acknowledged, how many lost or doubled."""
+    with rig() as opened:
+        bodies = _bodies(opened.line, messages)
+        times = [_timed(lambda body=body: opened.line.post(body)) for body in bodies for _ in range(2)]  # type: ignore[misc]
+        with reading(opened.engine) as session:
+            stored = len(session.exec(select(Message.id).where(Message.direction == "in")).all())
+        return {
+            "messages": messages,
+            "lost": max(0, messages - stored),
+            "doubled": max(0, stored - messages),
+            "ack_p50_ms": round(median(times) * 1000, 1),
+            "ack_p99_ms": round(sorted(times)[max(0, int(len(times) * 0.99) - 1)] * 1000, 1),
+        }
+
+
+def _bodies(line: Any, count: int) -> list[bytes]:  # noqa: ANN401
+    return [
+        line.body(line.text(f"U{i % 20:032x}", f"{i}番目の質問です。ごみの日はいつですか?"))
+        for i in range(count)
+    ]
+
+
+def chaos(kills: int) -> dict[str, Any]:
+    """Kill the worker at random moments while citizens write and people approve; count what went wrong.
+
+    The stand-in accepts and then fails at times, so repeats with the same key do happen.
+    """
+    with rig() as opened:
+        opened.line.faults.extend(["500_after", "", "500_before", "", "", "rate"] * (kills * 2))
+        opened.start_worker()
+        approved: dict[str, list[str]] = {}
+        for kill in range(kills):
+            _one_round(opened, kill, approved)
+            opened.kill_worker()
+            opened.start_worker()
+        _settle(opened, lambda: _all_out(opened, approved))
+        return {"kills": kills, **_verdict(opened, approved)}
+
+
+def _one_round(opened: Rig, number: int, approved: dict[str, list[str]]) -> None:
+    users = [f"U{number:04x}{i:028x}" for i in range(3)]
+    for user in users:
+        opened.line.post(opened.line.body(opened.line.text(user, "ごみの日はいつですか?")))
+    _settle(opened, lambda: len(_open_cases(opened.engine)) >= len(users))
+    for inquiry in _open_cases(opened.engine):
+        for part in (1, 2):
+            text = f"{inquiry.receipt_number} の返事その{part}です。"
+            _answer(opened.engine, inquiry, text)
+            approved.setdefault(inquiry.receipt_number, []).append(text)
+    time.sleep(0.3 * (number % 4))
+
+
+def _open_cases(engine: Engine) -> list[Inquiry]:
+    done = (InquiryStatus.answered, InquiryStatus.closed, InquiryStatus.clarifying)
+    with reading(engine) as session:
+        return [i for i in session.exec(select(Inquiry)).all() if i.status not in done]
+
+
+def _answer(engine: Engine, inquiry: Inquiry, text: str) -> None:
+    with transaction(engine) as session:
+        person = session.exec(select(Staff)).first() or auth.create_staff(
+            session,
+            login="bench",
+            name="bench",
+            role=Role.supervisor,
+            department_id="front_desk",
+            password=os.urandom(8).hex(),
+            actor="bench",
+        )
+        current = session.get_one(Inquiry, inquiry.id)
+        inquiries.write_by_hand(
+            session,
+            inquiry.id,
+            staff=person,
+            text=text,
+            seen_version=current.version,
+            screen="bench",
+            keep_open=False,
+        )
+
+
+def _settle(opened: Rig, done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not done() and time.monotonic() < deadline:
+        if opened.worker is not None and opened.worker.poll() is not None:
+            opened.start_worker()
+        time.sleep(0.2)
+
+
+def _all_out(opened: Rig, approved: dict[str, list[str]]) -> bool:
+    out = {d["text"] for d in opened.line.delivered}
+    return all(text in out for texts in approved.values() for text in texts)
+
+
+def _verdict(opened: Rig, approved: dict[str, list[str]]) -> dict[str, int]:
+    out = [d["text"] for d in opened.line.delivered]
+    wanted = [text for texts in approved.values() for text in texts]
+    return {
+        "approved": len(wanted),
+        "lost": sum(text not in out for text in wanted),
+        "doubled": sum(out.count(text) - 1 for text in wanted if text in out),
+        "out_of_order": sum(
+            out.index(first) > out.index(second)
+            for first, second in approved.values()
+            if first in out and second in out
+        ),
+        "repeats_answered_409": sum(c["status"] == 409 for c in opened.line.calls),
+    }

@@ -1,0 +1,143 @@
+"""The real Rasa behind its channel: what each kind of message leads to, and what a hostile one does not."""
+
+import os
+import signal
+import subprocess
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from bot.dialogue_client import DialogueClient, DialogueUnavailable
+from bot.models import HandOffReason, Inquiry, InquiryStatus
+from tests.city import USER, City
+from tests.conftest import free_port
+from tests.platforms.rasa import start_rasa
+
+pytestmark = pytest.mark.rasa
+SECRET = "rasa-secret"
+
+
+class Server:
+    """A Rasa that can be killed, stopped and started again on the same database."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port, self.database = free_port(), folder / "tracker.db"
+        self.process: subprocess.Popen[bytes] = start_rasa(self.port, SECRET, self.database)
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def restart(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process = start_rasa(self.port, SECRET, self.database)
+
+    def client(self, seconds: float = 10.0) -> DialogueClient:
+        return DialogueClient(self.url, SECRET, seconds)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("rasa"))
+    yield running
+    running.process.kill()
+    running.process.wait()
+
+
+def _turn(server: Server, sender: str, text: str = "", **more: Any) -> tuple[dict[str, Any], ...]:  # noqa: ANN401
+    values = {"command": None, "abstained": False, "message_id": uuid.uuid4().hex} | more
+    return server.client().turn(sender, text=text, **values).steps
+
+
+@pytest.mark.parametrize(
+    ("text", "step"),
+    [
+        ("こんにちは", {"fixed_text": "greeting"}),
+        ("ありがとうございました", {"fixed_text": "thanks"}),
+        ("市役所は何時までですか", {"fixed_text": "opening_hours"}),
+        ("職員と直接話したいです", {"step": "person"}),
+        ("問い合わせを取り消します", {"step": "withdraw"}),
+        ("２０２６－０００１２の件はどうなりましたか", {"step": "status"}),
+        ("2026-00012", {"step": "status"}),
+        ("図書館は何時まで開いていますか", {"step": "open_inquiry"}),
+        ("転入届に必要なものを教えてください", {"step": "open_inquiry"}),
+        ("/restart", {"step": "open_inquiry"}),
+        ('/choose_department{"department":"tax"}', {"step": "open_inquiry"}),
+    ],
+)
+def test_what_a_message_leads_to(server: Server, text: str, step: dict[str, str]) -> None:
+    assert _turn(server, uuid.uuid4().hex, text) == (step,)
+
+
+def test_it_asks_once_and_then_takes_any_answer_even_after_a_crash(server: Server) -> None:
+    sender = uuid.uuid4().hex
+    assert _turn(server, sender, "水が出てきて困っている", abstained=True) == ({"step": "clarify"},)
+    server.restart()
+    assert _turn(server, sender, "公園の水飲み場です", abstained=True) == ({"step": "route_chosen"},)
+    assert _turn(server, sender, "水が出てきて困っている", abstained=True) == ({"step": "clarify"},)
+    button = {"command": "choose_department", "department": "water"}
+    assert _turn(server, sender, command=button) == ({"step": "route_chosen"},)
+
+
+def test_the_channel_is_closed_without_the_secret_and_refuses_rubbish(server: Server) -> None:
+    url = f"{server.url}/webhooks/citizen/webhook"
+    good = {"sender": "a", "text": "こんにちは", "metadata": {"message_id": "m", "abstained": False}}
+    with httpx2.Client(trust_env=False) as http:
+        assert http.post(url, json=good).status_code == 401
+        headers = {"X-Channel-Secret": SECRET}
+        rubbish = [{}, {**good, "text": ""}, {**good, "text": 7}, {**good, "command": {"command": "restart"}}]
+        for body in rubbish:
+            assert http.post(url, json=body, headers=headers).status_code == 422
+        assert http.post(url, json={**good, "text": "あ" * 50_000}, headers=headers).status_code == 413
+        for path in ("/webhooks/rest/webhook", "/model/parse", "/domain", "/status"):
+            assert http.post(server.url + path, json=good, headers=headers).status_code in (404, 405)
+
+
+def test_a_hung_rasa_costs_two_seconds_and_no_message(server: Server, city: City) -> None:
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        client = server.client(0.3)
+        city.brain = replace(city.brain, dialogue=client)
+        city.line_says("転入届に必要なものを教えてください")
+        city.work()
+        assert city.case().department_id == "citizen_registry"
+        for _ in range(DialogueClient.FAILURES):
+            with pytest.raises(DialogueUnavailable):
+                client.turn("s", text="x", command=None, message_id="m", abstained=False)
+        with pytest.raises(DialogueUnavailable, match="breaker"):
+            client.turn("s", text="x", command=None, message_id="m", abstained=False)
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+
+
+def test_status_person_and_withdrawal_through_the_whole_product(server: Server, city: City) -> None:
+    city.brain = replace(city.brain, dialogue=server.client())
+    city.line_says("転入届に必要なものを教えてください")
+    city.work()
+    number = city.case().receipt_number
+    city.line_says(f"{number}はどうなりましたか")
+    city.work()
+    city.deliver_all()
+    assert "確認しています" in city.line.texts(USER)[-1]
+    city.line_says("職員と話したいです")
+    city.work()
+    assert city.case().hand_off_reason == HandOffReason.asked_for_person
+    city.line_says("やっぱり問い合わせを取り消します")
+    city.work()
+    assert city.case().status == InquiryStatus.withdrawn
+    assert len(city.all(Inquiry)) == 1
+
+
+def test_another_citizens_receipt_number_tells_nothing(server: Server, city: City) -> None:
+    city.brain = replace(city.brain, dialogue=server.client())
+    city.line_says("転入届に必要なものを教えてください")
+    city.work()
+    number = city.case().receipt_number
+    other = "U" + "9" * 32
+    city.line_says(f"{number}はどうなりましたか", user=other)
+    city.work()
+    city.deliver_all()
+    assert "見つかりません" in city.line.texts(other)[-1]

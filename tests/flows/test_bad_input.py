@@ -1,0 +1,164 @@
+"""Rubbish at the edges: a typed error or a stored, visible event; never a 500, never a lost message."""
+
+import json
+
+import pytest
+
+from bot.models import EventStatus, HandOffReason, InboundEvent, Inquiry, Message, Role
+from tests.city import USER, City
+
+
+def test_a_wrong_or_missing_signature_stores_nothing(city: City) -> None:
+    body = city.line.body(city.line.text(USER, "こんにちは"))
+    for headers in ({}, {"x-line-signature": "x"}, {"x-line-signature": "é" * 40}):
+        encoded = {k: v.encode("latin-1") for k, v in headers.items()}
+        assert city.client.post("/webhooks/line", content=body, headers=encoded).status_code == 401
+    assert (
+        city.client.post("/webhooks/line", content=body + b" ", headers=city.line.headers(body)).status_code
+        == 401
+    )
+    assert not city.all(InboundEvent)
+
+
+def test_an_older_secret_still_counts_while_it_is_replaced(city: City) -> None:
+    city.line.secret = "older-secret"
+    city.line_says("こんにちは")
+    assert len(city.all(InboundEvent)) == 1
+
+
+def test_the_verify_button_of_line_gets_its_200(city: City) -> None:
+    assert city.webhook(city.line.body()) == {"stored": 0}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b'{"events": {}}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"events":[' + b"1" * 1_000_000 + b"]}",
+    ],
+)
+def test_a_body_that_is_no_webhook_is_kept_and_shown(city: City, body: bytes) -> None:
+    city.webhook(body)
+    [event] = city.all(InboundEvent)
+    assert event.status == EventStatus.malformed
+    assert "形式の誤り" in city.hire("kakaricho", role=Role.supervisor).page("/supervise")
+
+
+def test_a_body_over_the_limit_is_refused_with_a_typed_error(city: City) -> None:
+    body = b" " * 4_100_000
+    answer = city.client.post("/webhooks/line", content=body, headers=city.line.headers(body))
+    assert (answer.status_code, answer.json()["error"]) == (413, "TooLarge")
+
+
+def test_unknown_events_are_kept_and_shown(city: City) -> None:
+    city.webhook(city.line.body(city.line.event(USER, type="somethingNew", payload={"a": 1})))
+    [event] = city.all(InboundEvent)
+    assert event.status == EventStatus.unknown
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    assert "未知の種類" in boss.page("/supervise")
+    boss.client.post(f"/supervise/events/{event.id}/seen", data={"csrf": boss.csrf})
+    assert "未知の種類" not in boss.page("/supervise")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\x00転入届の\x00こと",
+        "転入届 \ud83d です",
+        "あ" * 5001,
+        "😀" * 2501,
+        "😀😀😀",
+        "   ",
+        "https://example.com/x",
+        "a" * 1_000_000,
+    ],
+    ids=["nul", "surrogate", "5001", "5002 units", "emoji", "blank", "url", "1 MB"],
+)
+def test_any_text_becomes_a_stored_message_and_ends_somewhere_a_person_sees(city: City, text: str) -> None:
+    event = city.line.text(USER, "")
+    event["message"]["text"] = text
+    body = json.dumps({"events": [event]}).encode()
+    city.webhook(body)
+    city.work()
+    [message] = city.all(Message, Message.direction == "in")
+    assert message.triaged_at is not None
+    assert "\x00" not in message.text
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    assert city.all(Inquiry) or "案件になっていない発言" in boss.page("/supervise")
+
+
+def test_a_sticker_alone_gets_a_fixed_text_and_is_seen(city: City) -> None:
+    sticker = {"id": "1", "type": "sticker", "packageId": "1", "stickerId": "2", "stickerResourceType": "NEW"}
+    city.webhook(city.line.body(city.line.event(USER, sticker)))
+    city.work()
+    city.deliver_all()
+    assert "文字で送って" in city.line.texts(USER)[-1]
+    assert "〔sticker〕" in city.hire("kakaricho", role=Role.supervisor).page("/supervise")
+
+
+def test_an_odd_timestamp_or_reply_token_costs_nothing(city: City) -> None:
+    event = city.line.text(USER, "転入届に必要なものを教えてください") | {
+        "timestamp": "soon",
+        "replyToken": 7,
+    }
+    city.webhook(city.line.body(event))
+    city.work()
+    assert city.case().department_id == "citizen_registry"
+
+
+def test_without_a_classifier_every_message_reaches_the_front_desk(city: City) -> None:
+    city.without_classifier()
+    city.line_says("転入届に必要なものを教えてください")
+    city.work()
+    assert (city.case().department_id, city.case().hand_off_reason) != ("citizen_registry", None)
+    assert city.case().department_id == "front_desk"
+
+
+def test_an_emergency_gets_the_notice_at_once_and_alarms_people(city: City) -> None:
+    city.line_says("助けて、夫に殴られています")
+    city.work()
+    city.deliver_all()
+    assert any("110" in t for t in city.line.texts(USER))
+    assert city.case().hand_off_reason == HandOffReason.emergency
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    assert 'class="alarm"' in boss.page("/desk")
+    boss.post(city.case(), "acknowledge", {"csrf": boss.csrf})
+    assert 'class="alarm"' not in boss.page("/desk")
+
+
+def test_a_reply_that_is_too_long_or_empty_is_refused_and_kept_on_the_screen(city: City) -> None:
+    city.line_says("転入届に必要なものを教えてください")
+    city.work()
+    desk, case = city.hire("uketsuke"), city.case()
+    for text, why in (
+        ("😀" * 2501, "長すぎます"),
+        ("  ", "本文が空です"),
+        ("番号は1234-5678-9018です", "マイナンバー"),
+    ):
+        refused = desk.post(case, "write", desk.form(case) | {"text": text})
+        assert refused.status_code == 422
+        assert why in refused.text
+        assert text.strip() in refused.text
+
+
+def test_the_web_chat_refuses_forged_tokens_and_rubbish(city: City) -> None:
+    token = city.client.post("/chat/session").json()["token"]
+    good = {"Authorization": f"Bearer {token}"}
+    said = {"client_id": "0123456789", "text": "転入届のことです"}
+    assert city.client.post("/chat/messages", json=said).status_code == 401
+    forged = {"Authorization": f"Bearer {token[:-2]}xx"}
+    assert city.client.post("/chat/messages", json=said, headers=forged).status_code == 401
+    for body in ({}, {"client_id": "x", "text": "a"}, {**said, "text": " "}, {**said, "text": "a" * 5001}):
+        assert city.client.post("/chat/messages", json=body, headers=good).status_code in (400, 422)
+    assert city.client.post("/chat/messages", json=said, headers=good).json() == {"new": True}
+    assert city.client.post("/chat/messages", json=said, headers=good).json() == {"new": False}
+    city.work()
+    shown = city.client.get("/chat/messages", headers=good).json()["messages"]
+    assert [m["from"] for m in shown].count("citizen") == 1
+    assert any("受け付けました" in m["text"] for m in shown)
