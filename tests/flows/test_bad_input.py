@@ -10,9 +10,8 @@ from tests.city import USER, City
 
 def test_a_wrong_or_missing_signature_stores_nothing(city: City) -> None:
     body = city.line.body(city.line.text(USER, "こんにちは"))
-    for headers in ({}, {"x-line-signature": "x"}, {"x-line-signature": "é" * 40}):
-        encoded = {k: v.encode("latin-1") for k, v in headers.items()}
-        assert city.client.post("/webhooks/line", content=body, headers=encoded).status_code == 401
+    for headers in ({}, {"x-line-signature": "x"}, {"x-line-signature": "x" * 400}):
+        assert city.client.post("/webhooks/line", content=body, headers=headers).status_code == 401
     assert (
         city.client.post("/webhooks/line", content=body + b" ", headers=city.line.headers(body)).status_code
         == 401

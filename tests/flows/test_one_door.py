@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from bot import outbox
 from bot.db import transaction
-from bot.models import Approval, Draft, Inquiry, Message, OutboxMessage, Role
+from bot.models import Approval, Draft, DraftStatus, Inquiry, Message, OutboxMessage, Role
 from tests.city import City
 
 QUESTION = "転入届に必要なものを教えてください"
@@ -15,19 +15,17 @@ QUESTION = "転入届に必要なものを教えてください"
 
 def _refused(city: City, *rows: object) -> None:
     with pytest.raises(sa.exc.DBAPIError, match="one door"), transaction(city.engine) as session:
-        for row in rows:
-            session.add(row)
-            session.flush()
+        session.add_all(rows)
 
 
-def _outbox(case: Inquiry, text: str, **more: object) -> OutboxMessage:
+def _outbox(case: Inquiry, text: str, fixed_text_id: uuid.UUID | None = None) -> OutboxMessage:
     return OutboxMessage(
         conversation_id=case.conversation_id,
         inquiry_id=case.id,
         seq=900,
         text=text,
         text_sha256=outbox.digest(text),
-        **more,
+        fixed_text_id=fixed_text_id,
     )
 
 
@@ -67,7 +65,7 @@ def test_the_database_refuses_another_text_than_the_approved_one(city: City, cas
 def test_an_auditor_or_nobody_cannot_approve(city: City, case: Inquiry) -> None:
     auditor = city.hire("kansa", role=Role.auditor)
     assert auditor.post(case, "write", auditor.form(case) | {"text": "はい"}).status_code == 403
-    draft = Draft(inquiry_id=case.id, status="pending", origin="model", text="モデル", ready=True)
+    draft = Draft(inquiry_id=case.id, status=DraftStatus.pending, origin="model", text="モデル", ready=True)
     with transaction(city.engine) as session:
         session.add(draft)
         session.flush()
