@@ -30,6 +30,7 @@ from classifiers.dataset import load_file
 from classifiers.department import DepartmentClassifier
 
 WAIT_SECONDS = 300
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def routing(settings: Settings) -> dict[str, Any]:
@@ -81,6 +82,7 @@ class Rig:
 @contextmanager
 def rig() -> Iterator[Rig]:
     """Bring the product up; the worker is the caller's to start."""
+    sys.path.append(str(ROOT))  # the console script does not start in the source tree's path
     from tests.conftest import free_port
     from tests.platforms.line import Line, serve
 
@@ -93,14 +95,14 @@ def rig() -> Iterator[Rig]:
             "MADOGUCHI_LINE_CHANNEL_ACCESS_TOKEN": line.token,
             "MADOGUCHI_LINE_API_BASE": f"http://127.0.0.1:{api_port}",
             "MADOGUCHI_SECRET_KEY": "bench" * 8,
-            "MADOGUCHI_CLASSIFIER_DIR": str(Path("var/classifier").resolve()),
+            "MADOGUCHI_CLASSIFIER_DIR": str(ROOT / "var/classifier"),
             "MADOGUCHI_RASA_URL": "",
             "MADOGUCHI_LLM_BASE_URL": "",
         }
         migrate(environment["MADOGUCHI_DATABASE_URL"])
         engine = make_engine(environment["MADOGUCHI_DATABASE_URL"])
         with transaction(engine) as session:
-            city.load(session, Path("data"))
+            city.load(session, ROOT / "data")
         api = serve(line, api_port)
         web = _serve_web(environment, engine, web_port)
         line.webhook_url = f"http://127.0.0.1:{web_port}/webhooks/line"
@@ -167,22 +169,24 @@ def _one_round(opened: Rig, number: int, approved: dict[str, list[str]]) -> None
     users = [f"U{number:04x}{i:028x}" for i in range(3)]
     for user in users:
         opened.line.post(opened.line.body(opened.line.text(user, "ごみの日はいつですか?")))
-    _settle(opened, lambda: len(_open_cases(opened.engine)) >= len(users))
-    for inquiry in _open_cases(opened.engine):
+    _settle(opened, lambda: len(open_cases(opened.engine)) >= len(users))
+    for inquiry in open_cases(opened.engine):
         for part in (1, 2):
             text = f"{inquiry.receipt_number} の返事その{part}です。"
-            _answer(opened.engine, inquiry, text)
+            answer(opened.engine, inquiry, text)
             approved.setdefault(inquiry.receipt_number, []).append(text)
     time.sleep(0.3 * (number % 4))
 
 
-def _open_cases(engine: Engine) -> list[Inquiry]:
+def open_cases(engine: Engine) -> list[Inquiry]:
+    """Cases that nobody has answered yet."""
     done = (InquiryStatus.answered, InquiryStatus.closed, InquiryStatus.clarifying)
     with reading(engine) as session:
         return [i for i in session.exec(select(Inquiry)).all() if i.status not in done]
 
 
-def _answer(engine: Engine, inquiry: Inquiry, text: str) -> None:
+def answer(engine: Engine, inquiry: Inquiry, text: str) -> None:
+    """A person writes a reply and approves it."""
     with transaction(engine) as session:
         person = session.exec(select(Staff)).first() or auth.create_staff(
             session,

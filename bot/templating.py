@@ -17,6 +17,47 @@ def _short(value: datetime | None) -> str:
     return f"{value.astimezone(_JST):%-m/%-d %H:%M}" if value else ""
 
 
+_ACTION_JA = {
+    "receive": "受信",
+    "open": "案件を登録",
+    "propose": "下書きを作成",
+    "hand_off": "職員へ引継ぎ",
+    "read": "閲覧",
+    "approve": "承認",
+    "return_draft": "下書きを差戻し",
+    "transfer": "移管",
+    "close": "終了",
+    "redraft": "下書きの作り直しを依頼",
+    "acknowledge": "緊急の可能性を確認",
+    "withdraw": "市民が取下げ",
+    "unsend": "市民が発言を取消し",
+    "accepted": "送信(先方が受付)",
+    "failed": "送信できず",
+    "uncertain": "送信できたか不明",
+    "retry_delivery": "再送を指示",
+    "sign_in": "ログイン",
+    "sign_in_failed": "ログイン失敗",
+    "create_staff": "職員を登録",
+    "set_password": "パスワードを変更",
+    "import_knowledge": "記事を取込み",
+    "publish_fixed_text": "定型文を登録",
+    "event_seen": "受信の異常を確認",
+}
+_ACTOR_JA = {"system": "自動処理", "citizen": "市民"}
+
+
+def _action(value: str) -> str:
+    return _ACTION_JA.get(value, value)
+
+
+def _actor(value: str) -> str:
+    return _ACTOR_JA.get(value.partition(":")[0], value)
+
+
+def _stamp(value: str) -> str:
+    return _local(datetime.fromisoformat(value))
+
+
 _environment = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -24,7 +65,13 @@ _environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters |= {"local": _local, "short": _short}
+_environment.filters |= {
+    "local": _local,
+    "short": _short,
+    "stamp": _stamp,
+    "action": _action,
+    "actor": _actor,
+}
 
 
 def page(template: str, **values: object) -> str:

@@ -1,0 +1,46 @@
+"""The real worker process with the real durable engine: killed in the middle, nothing lost, nothing twice."""
+
+import pytest
+from sqlmodel import col, select
+
+from bot import bench
+from bot.db import reading
+from bot.models import Inquiry, OutboxMessage, OutboxStatus
+from tests.city import USER, wait_for
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def _outbox(opened: bench.Rig) -> list[OutboxMessage]:
+    with reading(opened.engine) as session:
+        return list(session.exec(select(OutboxMessage).where(col(OutboxMessage.approval_id).is_not(None))))
+
+
+def _case(opened: bench.Rig) -> Inquiry | None:
+    return next(iter(bench.open_cases(opened.engine)), None)
+
+
+def test_a_worker_killed_between_push_and_record_neither_loses_nor_doubles() -> None:
+    with bench.rig() as opened:
+        opened.start_worker()
+        opened.line.post(opened.line.body(opened.line.text(USER, "転入届に必要なものを教えてください")))
+        case = wait_for(lambda: _case(opened))
+        wait_for(lambda: len(opened.line.texts(USER)) == 2)
+        opened.line.faults.append("hang_after")
+        bench.answer(opened.engine, case, "窓口へお越しください。")
+        wait_for(lambda: "窓口へお越しください。" in opened.line.texts(USER))
+        opened.kill_worker()
+        assert _outbox(opened)[0].status == OutboxStatus.queued
+
+        opened.start_worker()
+        wait_for(lambda: _outbox(opened)[0].status == OutboxStatus.accepted, 120)
+        assert opened.line.texts(USER).count("窓口へお越しください。") == 1
+        assert opened.line.calls[-1]["status"] == 409
+
+
+def test_a_message_that_came_while_no_worker_lived_is_worked_later() -> None:
+    with bench.rig() as opened:
+        opened.line.post(opened.line.body(opened.line.text(USER, "転入届に必要なものを教えてください")))
+        assert _case(opened) is None
+        opened.start_worker()
+        assert wait_for(lambda: _case(opened), 120).department_id == "citizen_registry"
