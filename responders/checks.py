@@ -123,8 +123,8 @@ class _Sources:
     @classmethod
     def of(cls, passages: Sequence[Passage], register: Register, body: Sequence[str]) -> "_Sources":
         text = normalise("\n".join(passage.context for passage in passages))
-        own = tuple(facts(normalise(register.text)))
-        return cls(tuple(passages), tuple(facts(text)), text, register, own, tuple(map(normalise, body)))
+        own = facts(normalise(register.text))
+        return cls(tuple(passages), facts(text), text, register, own, tuple(map(normalise, body)))
 
 
 def check(

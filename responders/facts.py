@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 _ERA_FIRST_YEAR = {"令和": 2019, "平成": 1989, "昭和": 1926, "R": 2019, "H": 1989, "S": 1926}
 _DIGITS = {c: i for i, c in enumerate("〇一二三四五六七八九")} | {"零": 0}
@@ -81,6 +82,7 @@ class Fact:
     """As it stands in the normalised text."""
 
 
+@lru_cache(maxsize=4_000)
 def normalise(text: str) -> str:
     """NFKC without invisible characters; 三百円 and 1,500円 and 1万5千円 become plain digits."""
     plain = "".join(
@@ -94,7 +96,8 @@ def normalise(text: str) -> str:
     return _THOUSAND.sub(lambda m: f"{m[1]}000", plain)
 
 
-def facts(normal: str) -> list[Fact]:
+@lru_cache(maxsize=4_000)
+def facts(normal: str) -> tuple[Fact, ...]:
     """Every fact of a text that `normalise` returned, in its order; none overlaps another."""
     found: list[Fact] = []
     taken = [False] * len(normal)
@@ -107,7 +110,7 @@ def facts(normal: str) -> list[Fact]:
             taken[start:end] = [True] * (end - start)
             bound = _BOUND.match(normal, end)
             found.append(Fact(kind, text, (bound and bound["bound"]) or "", start, end, match[0].strip()))
-    return sorted(found, key=lambda fact: fact.start)
+    return tuple(sorted(found, key=lambda fact: fact.start))
 
 
 def _kanji_value(text: str) -> str:

@@ -47,10 +47,11 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(word for word, kind in found if kind in _CONTENT and word not in _EMPTY)
 
 
-def pairs(text: str) -> set[str]:
+@lru_cache(maxsize=4_000)
+def pairs(text: str) -> frozenset[str]:
     """Adjacent character pairs of a text after NFKC, without blanks and punctuation."""
     runs = "".join(_PAIR_RUN.findall(unicodedata.normalize("NFKC", text)))
-    return {runs[i : i + 2] for i in range(len(runs) - 1)} or ({runs} if runs else set())
+    return frozenset(runs[i : i + 2] for i in range(len(runs) - 1)) or frozenset(filter(None, [runs]))
 
 
 def clauses(text: str, most: int = 8) -> list[str]:

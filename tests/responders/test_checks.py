@@ -190,7 +190,7 @@ def test_one_fact_in_two_notations_is_the_same(one: str, other: str) -> None:
     "word", ["一部の方", "一時預かり", "十分に", "一般の方", "関係する書類", "一番近い窓口の担当課"]
 )
 def test_words_that_look_like_facts_are_none(word: str) -> None:
-    assert facts(normalise(word)) == []
+    assert facts(normalise(word)) == ()
 
 
 @pytest.mark.parametrize(
