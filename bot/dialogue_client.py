@@ -75,6 +75,10 @@ class DialogueClient:
         self._failures = 0
         return turn
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
     def _count_failure(self) -> None:
         self._failures += 1
         if self._failures >= self.FAILURES:

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 5
 MAX_BUTTONS = 4
+MAX_SET = 6
+"""A larger set says nothing a citizen could choose from; its exits are no buttons."""
 MAX_READ = 20_000
 """Characters of a message that the machine reads; all of it is stored and shown."""
 
@@ -144,7 +146,7 @@ def _turn(
 
 def _unclear(prediction: Prediction) -> bool:
     """Unsure between a few departments, so that a question with buttons can help."""
-    return prediction.abstained and 1 < len(prediction.set) <= MAX_BUTTONS
+    return prediction.abstained and 1 < len(prediction.set) <= MAX_SET
 
 
 def _decide(session: Session, message_id: UUID, understood: Understanding, brain: Brain) -> None:

@@ -29,6 +29,7 @@ class Server:
         self.port, self.database = free_port(), folder / "tracker.db"
         self.process: subprocess.Popen[bytes] = start_rasa(self.port, SECRET, self.database)
         self.url = f"http://127.0.0.1:{self.port}"
+        self.clients: list[DialogueClient] = []
 
     def restart(self) -> None:
         self.process.kill()
@@ -36,15 +37,22 @@ class Server:
         self.process = start_rasa(self.port, SECRET, self.database)
 
     def client(self, seconds: float = 10.0) -> DialogueClient:
-        return DialogueClient(self.url, SECRET, seconds)
+        client = DialogueClient(self.url, SECRET, seconds)
+        self.clients.append(client)
+        return client
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.close()
+        self.process.kill()
+        self.process.wait()
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(tmp_path_factory.mktemp("rasa"))
     yield running
-    running.process.kill()
-    running.process.wait()
+    running.close()
 
 
 def _turn(server: Server, sender: str, text: str = "", **more: Any) -> tuple[dict[str, Any], ...]:  # noqa: ANN401
@@ -141,3 +149,22 @@ def test_another_citizens_receipt_number_tells_nothing(server: Server, city: Cit
     city.work()
     city.deliver_all()
     assert "見つかりません" in city.line.texts(other)[-1]
+
+
+def test_an_unclear_matter_is_asked_about_once_with_buttons(server: Server, city: City) -> None:
+    city.brain = replace(city.brain, dialogue=server.client())
+    city.line_says("家の前の溝がくさい")
+    city.work()
+    city.deliver_all()
+    asked = city.line.delivered[-1]
+    actions = [item["action"] for item in asked["quickReply"]["items"]]
+    assert 2 <= len(actions) <= 5
+    assert actions[-1]["label"] == "その他"
+    assert city.case().status == InquiryStatus.clarifying
+    pressed = city.line.event(USER, type="postback", postback={"data": actions[0]["data"]})
+    city.webhook(city.line.body(pressed))
+    city.work()
+    city.deliver_all()
+    assert city.case().department_id == actions[0]["data"].rpartition("=")[2]
+    assert city.case().receipt_number in city.line.texts(USER)[-1]
+    assert len(city.all(Inquiry)) == 1
