@@ -2,13 +2,19 @@
 // The citizen's chat: a signed token in the browser's own storage, live answers, nothing lost on a bad line.
 
 const KEY = "madoguchi-chat";
+const MAX_CHARACTERS = 5000;
+const POST_MS = 20000;
+const SILENCE_MS = 40000; // the server pings every 15 s, so a longer silence is a dead line
 const log = document.getElementById("log");
 const state = document.getElementById("state");
 const form = document.getElementById("say");
 const text = document.getElementById("text");
+const length = document.getElementById("length");
 const shown = new Map(); // client_id or id -> element
 let token = null;
 let last = 0;
+let renewing = null;
+let stream = null;
 
 const store = {
   get() { try { return localStorage.getItem(KEY); } catch { return null; } },
@@ -19,12 +25,34 @@ const newId = () => (crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${
 const say = (words) => { state.textContent = words; state.hidden = !words; };
 
 async function call(path, options = {}) {
-  const answer = await fetch(path, { ...options, headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` } });
-  if (answer.status === 401) {
-    await begin();
-    say("会話の有効期限が切れたため、新しい会話を始めました。");
-  }
+  const used = token;
+  const answer = await fetch(path, { ...options, headers: { "Content-Type": "application/json", Authorization: `Bearer ${used}` } });
+  if (answer.status === 401) await renew(used);
   return answer;
+}
+
+// Two calls refused at once must not open two conversations; nor must two tabs.
+function renew(refused) {
+  if (token !== refused) return Promise.resolve();
+  renewing ??= replaceToken(refused).finally(() => { renewing = null; });
+  return renewing;
+}
+
+async function replaceToken(refused) {
+  const other = store.get();
+  if (other && other !== refused) [token, last] = [other, 0];
+  else await begin();
+  notice("会話の有効期限が切れたため、新しい会話を始めました。");
+  stream?.abort(); // it still follows the old conversation
+}
+
+function notice(words) {
+  for (const old of log.querySelectorAll(".choices")) old.remove();
+  const p = document.createElement("p");
+  p.className = "notice";
+  p.textContent = words;
+  log.append(p);
+  log.scrollTop = log.scrollHeight;
 }
 
 async function begin() {
@@ -43,11 +71,20 @@ function bubble(from, words, at) {
   who.textContent = from === "city" ? "市役所: " : "あなた: ";
   const time = document.createElement("time");
   time.dateTime = at;
-  time.textContent = new Date(at).toLocaleString("ja-JP", { month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit" });
+  time.textContent = new Date(at).toLocaleString("ja-JP", { month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit", timeZone: "Asia/Tokyo" });
   p.append(who, document.createTextNode(words), time);
+  const follow = from === "citizen" || atEnd();
   log.append(p);
-  log.scrollTop = log.scrollHeight;
+  if (follow) bringIntoView(p);
   return p;
+}
+
+const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+
+// A long answer is read from its first line; whoever reads further up is left there.
+function bringIntoView(element) {
+  if (element.offsetHeight > log.clientHeight) log.scrollTop += element.getBoundingClientRect().top - log.getBoundingClientRect().top - 8;
+  else log.scrollTop = log.scrollHeight;
 }
 
 function show(message) {
@@ -56,7 +93,7 @@ function show(message) {
   const own = message.client_id && shown.get(message.client_id);
   for (const old of log.querySelectorAll(".choices")) old.remove();
   const element = own || bubble(message.from, message.text || "(この発言は表示できません)", message.at);
-  element.classList.remove("failed");
+  settle(element);
   shown.set(message.id, element);
   if (message.buttons.length) choices(message.buttons);
 }
@@ -64,15 +101,28 @@ function show(message) {
 function choices(buttons) {
   const box = document.createElement("div");
   box.className = "choices";
+  box.setAttribute("role", "group");
+  box.setAttribute("aria-label", "選択肢");
   for (const { label, command } of buttons) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = label;
-    button.addEventListener("click", () => { box.remove(); send({ client_id: newId(), command }, label); });
+    button.addEventListener("click", (event) => { box.remove(); keepFocus(event); send({ client_id: newId(), command }, label); });
     box.append(button);
   }
+  const follow = atEnd();
   log.append(box);
-  log.scrollTop = log.scrollHeight;
+  if (follow) log.scrollTop = log.scrollHeight;
+}
+
+// The pressed button is gone: the keyboard's user goes on in the box; a finger must not raise the soft keyboard.
+function keepFocus(event) {
+  if (event.detail === 0) text.focus();
+}
+
+function settle(element) {
+  element.classList.remove("failed");
+  element.querySelector("button")?.remove();
 }
 
 async function send(body, words) {
@@ -85,26 +135,45 @@ async function deliver(body, element) {
   for (const pause of [0, 1000, 3000]) {
     await sleep(pause);
     try {
-      const answer = await call("/chat/messages", { method: "POST", body: JSON.stringify(body) });
+      const options = { method: "POST", body: JSON.stringify(body), signal: AbortSignal.timeout(POST_MS) };
+      const answer = await call("/chat/messages", options);
       if (answer.ok) return;
       if (answer.status !== 401 && answer.status < 500) break;
     } catch { /* no line: the same client_id is tried again */ }
   }
+  if (!arrived(element)) offerAgain(body, element);
+}
+
+// The answer to the post may be lost although the message came: then the stream has shown it.
+const arrived = (element) => [...shown.values()].filter((one) => one === element).length > 1;
+
+function offerAgain(body, element) {
   element.classList.add("failed");
   const again = document.createElement("button");
   again.type = "button";
   again.textContent = "送信できませんでした。もう一度送る";
-  again.addEventListener("click", () => { again.remove(); element.classList.remove("failed"); deliver(body, element); });
+  again.addEventListener("click", (event) => { settle(element); keepFocus(event); deliver(body, element); });
   element.append(again);
+  log.scrollTop = log.scrollHeight;
 }
 
 function submit() {
   const words = text.value.trim();
-  if (!words) return;
+  if (!words || showLength() < 0) return;
   text.value = "";
   send({ client_id: newId(), text: words }, words);
 }
 
+// Counted as the server counts. No maxlength: it would cut a pasted text without a word.
+function showLength() {
+  const left = MAX_CHARACTERS - [...text.value.trim()].length;
+  if (left < 0) length.textContent = `一度に送れるのは5,000文字までです。あと${-left}文字減らしてください。`;
+  else length.textContent = left <= 200 ? `あと${left}文字` : "";
+  text.setAttribute("aria-invalid", String(left < 0));
+  return left;
+}
+
+text.addEventListener("input", showLength);
 form.addEventListener("submit", (event) => { event.preventDefault(); submit(); });
 
 // Enter that confirms a kana-kanji conversion must not send. Safari ends the composition before its keydown,
@@ -115,25 +184,42 @@ text.addEventListener("keydown", (event) => {
   submit();
 });
 
+// In the widget's frame the page around it cannot hear this key.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || event.isComposing || event.keyCode === 229 || window.parent === window) return;
+  window.parent.postMessage("madoguchi:close", "*"); // tells only that the key was pressed
+});
+
 async function listen() {
   for (let pause = 500; ; pause = Math.min(pause * 2, 15000)) {
+    const used = token;
+    stream = new AbortController();
+    const alarm = setTimeout(() => stream.abort(), POST_MS);
     try {
-      const answer = await call(`/chat/events?after=${last}`);
+      const answer = await call(`/chat/events?after=${last}`, { signal: stream.signal });
+      clearTimeout(alarm);
       if (!answer.ok) throw new Error(String(answer.status));
       say("");
       pause = 500;
-      await read(answer.body.getReader());
+      await read(answer.body.getReader(), stream);
     } catch { /* the line broke: below */ }
+    clearTimeout(alarm);
+    if (token !== used) continue;
     say("接続が切れました。つなぎ直しています…");
-    await sleep(pause);
+    await lineOrPause(pause);
   }
 }
 
-async function read(reader) {
+// The phone knows when it is back on the net: no need to sit out the pause.
+const lineOrPause = (ms) => Promise.race([sleep(ms), new Promise((done) => addEventListener("online", done, { once: true }))]);
+
+async function read(reader, used) {
   const decoder = new TextDecoder();
   let rest = "";
   for (;;) {
-    const { done, value } = await reader.read();
+    const alarm = setTimeout(() => used.abort(), SILENCE_MS);
+    const { done, value } = await reader.read().finally(() => clearTimeout(alarm));
+    if (used.signal.aborted) return; // nothing of an old conversation may count for the new one
     if (done) return;
     rest += decoder.decode(value, { stream: true }).replaceAll("\r\n", "\n");
     const parts = rest.split("\n\n");
@@ -147,17 +233,19 @@ async function read(reader) {
 
 async function start() {
   token = store.get();
-  for (;;) {
+  log.setAttribute("aria-busy", "true"); // the history is not read out as news
+  for (let pause = 500; ; pause = Math.min(pause * 2, 15000)) {
     try {
       if (!token) await begin();
-      const answer = await call("/chat/messages");
+      const answer = await call("/chat/messages?after=0", { signal: AbortSignal.timeout(POST_MS) });
       if (answer.ok) (await answer.json()).messages.forEach(show);
-      break;
-    } catch {
-      say("接続できません。つなぎ直しています…");
-      await sleep(2000);
-    }
+      if (answer.ok || answer.status === 401) break;
+    } catch { /* no line yet */ }
+    say("接続できません。つなぎ直しています…");
+    await lineOrPause(pause);
   }
+  say("");
+  log.removeAttribute("aria-busy");
   listen();
 }
 start();

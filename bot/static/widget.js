@@ -33,13 +33,18 @@
       root.append(frame);
     }
     frame.hidden = false;
-    button.textContent = "閉じる";
+    button.textContent = "問い合わせを閉じる";
     button.setAttribute("aria-expanded", "true");
     frame.focus();
   };
   const isOpen = () => frame !== null && !frame.hidden;
   button.addEventListener("click", () => (isOpen() ? close() : open()));
   document.addEventListener("keydown", (event) => { if (event.key === "Escape" && isOpen()) close(); });
+  // Keys pressed inside the frame stay there; the chat page tells of this one.
+  window.addEventListener("message", (event) => {
+    if (isOpen() && event.source === frame.contentWindow && event.data === "madoguchi:close") close();
+  });
+  button.type = "button";
   root.append(button);
   document.body.append(host);
 })();

@@ -118,8 +118,9 @@ def test_strange_messages_do_not_crash(classifier: DepartmentClassifier, text: s
 
 
 def test_an_address_in_a_message_does_not_matter(classifier: DepartmentClassifier) -> None:
-    linked = classifier.predict("ごみの日はいつ https://example.invalid/tax/water?q=1")
-    assert linked == classifier.predict("ごみの日はいつ")
+    plain = classifier.predict("ごみの日はいつ")
+    linked = classifier.predict("ごみの日はいつ https://example.invalid/税/水道")
+    assert next(iter(linked.probabilities)) == next(iter(plain.probabilities))
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.words.bin", "tokenizer.json", "manifest.json"])
@@ -158,5 +159,7 @@ def test_serving_imports_no_training_library(trained: Path) -> None:
         f"DepartmentClassifier(Path({str(trained)!r})).predict('ごみ');"
         "print([m for m in ('torch', 'transformers', 'sklearn', 'scipy', 'onnx') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
