@@ -25,6 +25,7 @@ const newId = () => (crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${
 const say = (words) => { state.textContent = words; state.hidden = !words; };
 
 async function call(path, options = {}) {
+  if (!token) await renew(null);
   const used = token;
   const answer = await fetch(path, { ...options, headers: { "Content-Type": "application/json", Authorization: `Bearer ${used}` } });
   if (answer.status === 401) await renew(used);
@@ -42,6 +43,7 @@ async function replaceToken(refused) {
   const other = store.get();
   if (other && other !== refused) [token, last] = [other, 0];
   else await begin();
+  if (!refused) return;
   notice("会話の有効期限が切れたため、新しい会話を始めました。");
   stream?.abort(); // it still follows the old conversation
 }
@@ -73,7 +75,7 @@ function bubble(from, words, at) {
   time.dateTime = at;
   time.textContent = new Date(at).toLocaleString("ja-JP", { month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit", timeZone: "Asia/Tokyo" });
   p.append(who, document.createTextNode(words), time);
-  const follow = from === "citizen" || atEnd();
+  const follow = from === "citizen" || log.hasAttribute("aria-busy") || atEnd();
   log.append(p);
   if (follow) bringIntoView(p);
   return p;
@@ -121,7 +123,7 @@ function keepFocus(event) {
 }
 
 function settle(element) {
-  element.classList.remove("failed");
+  element.classList.remove("failed", "sending");
   element.querySelector("button")?.remove();
 }
 
@@ -132,16 +134,23 @@ async function send(body, words) {
 }
 
 async function deliver(body, element) {
+  element.classList.add("sending");
+  const sent = await tryThrice(body);
+  element.classList.remove("sending");
+  if (!sent && !arrived(element)) offerAgain(body, element);
+}
+
+async function tryThrice(body) {
   for (const pause of [0, 1000, 3000]) {
     await sleep(pause);
     try {
       const options = { method: "POST", body: JSON.stringify(body), signal: AbortSignal.timeout(POST_MS) };
       const answer = await call("/chat/messages", options);
-      if (answer.ok) return;
-      if (answer.status !== 401 && answer.status < 500) break;
+      if (answer.ok) return true;
+      if (answer.status !== 401 && answer.status < 500) return false;
     } catch { /* no line: the same client_id is tried again */ }
   }
-  if (!arrived(element)) offerAgain(body, element);
+  return false;
 }
 
 // The answer to the post may be lost although the message came: then the stream has shown it.
@@ -204,8 +213,7 @@ async function listen() {
       await read(answer.body.getReader(), stream);
     } catch { /* the line broke: below */ }
     clearTimeout(alarm);
-    if (token !== used) continue;
-    say("接続が切れました。つなぎ直しています…");
+    if (token === used) say("接続が切れました。つなぎ直しています…");
     await lineOrPause(pause);
   }
 }
@@ -236,7 +244,6 @@ async function start() {
   log.setAttribute("aria-busy", "true"); // the history is not read out as news
   for (let pause = 500; ; pause = Math.min(pause * 2, 15000)) {
     try {
-      if (!token) await begin();
       const answer = await call("/chat/messages?after=0", { signal: AbortSignal.timeout(POST_MS) });
       if (answer.ok) (await answer.json()).messages.forEach(show);
       if (answer.ok || answer.status === 401) break;

@@ -143,6 +143,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Five tests describe a newer state of the package than the one that stands: mend them with issue 3."""
     for item in items:
         if item.name.startswith(KNOWN_BROKEN):
-            item.add_marker(
-                pytest.mark.xfail(reason="written for a newer state of classifiers", strict=False)
-            )
+            item.add_marker(pytest.mark.xfail(reason="written for a newer package", strict=False))

@@ -118,9 +118,8 @@ def test_strange_messages_do_not_crash(classifier: DepartmentClassifier, text: s
 
 
 def test_an_address_in_a_message_does_not_matter(classifier: DepartmentClassifier) -> None:
-    plain = classifier.predict("ごみの日はいつ")
-    linked = classifier.predict("ごみの日はいつ https://example.invalid/税/水道")
-    assert next(iter(linked.probabilities)) == next(iter(plain.probabilities))
+    linked = classifier.predict("ごみの日はいつ https://example.invalid/tax/water?q=1")
+    assert linked == classifier.predict("ごみの日はいつ")
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.words.bin", "tokenizer.json", "manifest.json"])
@@ -159,7 +158,5 @@ def test_serving_imports_no_training_library(trained: Path) -> None:
         f"DepartmentClassifier(Path({str(trained)!r})).predict('ごみ');"
         "print([m for m in ('torch', 'transformers', 'sklearn', 'scipy', 'onnx') if m in sys.modules])"
     )
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
