@@ -11,12 +11,12 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
 
 _OPSET = 17
 _BLOCK = 32
-_EXTERNAL_BYTES = 1 << 20
 
 
 class MeanPooled(nn.Module):
@@ -145,11 +145,6 @@ def quantise_rows(table: NDArray[np.float32], block: int) -> tuple[NDArray[np.in
 def _save(model: onnx.ModelProto, path: Path) -> None:
     words = f"{path.stem}.words.bin"
     (path.parent / words).unlink(missing_ok=True)
-    onnx.save_model(
-        model,
-        str(path),
-        save_as_external_data=True,
-        all_tensors_to_one_file=True,
-        location=words,
-        size_threshold=_EXTERNAL_BYTES,
-    )
+    table = next(tensor for tensor in model.graph.initializer if tensor.name == "words.codes")
+    set_external_data(table, location=words)
+    onnx.save_model(model, str(path))

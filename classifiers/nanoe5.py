@@ -84,6 +84,8 @@ def read_packed(data: bytes) -> PackedEncoder:
         tensors = _read_tensors(cursor)
     except (struct.error, ValueError, UnicodeDecodeError) as error:
         raise BackboneUnavailable(f"the packed encoder is damaged: {error}") from error
+    if not pieces or not tensors:
+        raise BackboneUnavailable("the packed encoder is empty")
     return PackedEncoder(
         hidden, layers, heads, feed_forward, positions, types, eps, pieces, specials, emptied, spaced, tensors
     )
