@@ -9,10 +9,11 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
 from bot import drafting
 from bot.calendar import Calendar, load_calendar
-from bot.errors import BotError, NotSignedIn
+from bot.errors import BotError, NotSignedIn, StorageUnavailable
 from bot.routes import api, desk, line, supervise, webchat
 from bot.settings import Settings
 from bot.templating import page
@@ -41,6 +42,7 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     app.add_exception_handler(BotError, _render_error)
     app.add_exception_handler(InvalidSignature, _refuse_signature)
+    app.add_exception_handler(OperationalError, _render_no_storage)
     app.add_exception_handler(Exception, _render_unexpected)
     app.middleware("http")(_secure_headers)
     return app
@@ -55,6 +57,12 @@ async def _render_error(request: Request, error: Exception) -> Response:
     return HTMLResponse(
         page("error.html", title="エラー", message=error.message_ja, status=error.status), error.status
     )
+
+
+async def _render_no_storage(request: Request, error: Exception) -> Response:
+    """A full disk or a database that is away: nothing was stored, so LINE must not get a 200."""
+    log.critical("the database refuses: %s", type(getattr(error, "orig", error)).__name__)
+    return await _render_error(request, StorageUnavailable())
 
 
 async def _render_unexpected(request: Request, error: Exception) -> Response:

@@ -63,11 +63,11 @@ class Rig:
     environment: dict[str, str]
     worker: subprocess.Popen[bytes] | None = None
 
-    def start_worker(self) -> None:
+    def start_worker(self, worker_id: str = "worker-1") -> None:
         """A worker process, as the supervisor starts it."""
         self.worker = subprocess.Popen(
             [sys.executable, "-m", "bot.cli", "serve", "worker"],
-            env=os.environ | self.environment,
+            env=os.environ | self.environment | {"MADOGUCHI_WORKER_ID": worker_id},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -80,8 +80,12 @@ class Rig:
 
 
 @contextmanager
-def rig() -> Iterator[Rig]:
-    """Bring the product up; the worker is the caller's to start."""
+def rig(database_url: str = "") -> Iterator[Rig]:
+    """Bring the product up; the worker is the caller's to start.
+
+    Args:
+        database_url: Default: a SQLite file that ends with the rig.
+    """
     sys.path.append(str(ROOT))  # the console script does not start in the source tree's path
     from tests.conftest import free_port
     from tests.platforms.line import Line, serve
@@ -90,7 +94,7 @@ def rig() -> Iterator[Rig]:
         line, api_port, web_port = Line("bench-secret", "bench-token"), free_port(), free_port()
         environment = {
             "MADOGUCHI_DATA_DIR": folder,
-            "MADOGUCHI_DATABASE_URL": f"sqlite:///{folder}/bench.db",
+            "MADOGUCHI_DATABASE_URL": database_url or f"sqlite:///{folder}/bench.db",
             "MADOGUCHI_LINE_CHANNEL_SECRET": line.secret,
             "MADOGUCHI_LINE_CHANNEL_ACCESS_TOKEN": line.token,
             "MADOGUCHI_LINE_API_BASE": f"http://127.0.0.1:{api_port}",

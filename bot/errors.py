@@ -14,7 +14,8 @@ class BotError(Exception):
     ├── TextRefused         the text cannot go out as it is (422)
     │   └── NeedsConfirmation   unsupported facts: edit or confirm each place
     ├── BadInput            a malformed request (400)
-    └── TooLarge            a body over the limit (413)
+    ├── TooLarge            a body over the limit (413)
+    └── StorageUnavailable  the database is full or away; nothing was stored (503)
     """
 
     status = 500
@@ -90,3 +91,12 @@ class TooLarge(BotError):
 
     status = 413
     message_ja = "入力が大きすぎます。"
+
+
+class StorageUnavailable(BotError):
+    """The database is full or away; the sender must try again."""
+
+    status = 503
+    message_ja = (
+        "データベースに書き込めません(容量不足または停止)。内容は保存されていません。担当者に連絡してください。"
+    )

@@ -1,11 +1,16 @@
 """Rubbish at the edges: a typed error or a stored, visible event; never a 500, never a lost message."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from bot.db import make_engine
 from bot.models import EventStatus, HandOffReason, InboundEvent, Inquiry, Message, Role
-from tests.city import USER, City
+from tests.city import USER, City, open_city
+from tests.platforms.line import Line
 
 
 def test_a_wrong_or_missing_signature_stores_nothing(city: City) -> None:
@@ -161,3 +166,34 @@ def test_the_web_chat_refuses_forged_tokens_and_rubbish(city: City) -> None:
     shown = city.client.get("/chat/messages", headers=good).json()["messages"]
     assert [m["from"] for m in shown].count("citizen") == 1
     assert any("受け付けました" in m["text"] for m in shown)
+
+
+def test_a_full_disk_makes_line_send_again_and_is_said_at_the_desk(
+    sqlite_url: str, line: Line, tmp_path: Path
+) -> None:
+    full = False
+
+    def limit(connection: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401
+        pages = connection.execute("PRAGMA page_count").fetchone()[0] if full else 1 << 30
+        connection.execute(f"PRAGMA max_page_count={pages}")
+
+    engine = make_engine(sqlite_url)
+    sa.event.listen(engine, "checkout", limit)
+    with open_city(engine, sqlite_url, line, tmp_path) as city:
+        city.line_says("粗大ごみの出し方を教えてください")
+        city.work()
+        desk, case = city.hire("kankyo"), city.case()
+        reply = desk.form(case) | {"text": "窓口へお越しください。" * 300}
+        body = line.body(line.text(USER, "ごみの日はいつですか" * 400))
+        full = True
+        answer = city.client.post("/webhooks/line", content=body, headers=line.headers(body))
+        refused = desk.post(case, "write", reply)
+        full = False
+        assert (answer.status_code, answer.json()["error"]) == (503, "StorageUnavailable")
+        assert refused.status_code == 503
+        assert "容量不足" in refused.text
+        assert len([m for m in city.all(Message) if m.direction == "in"]) == 1
+        assert desk.post(case, "write", reply).status_code == 303
+        city.webhook(body)
+        assert "ごみの日はいつですか" * 400 in [m.text for m in city.all(Message)]
+    engine.dispose()

@@ -1,6 +1,7 @@
 """The real worker process with the real durable engine: killed in the middle, nothing lost, nothing twice."""
 
 import pytest
+import sqlalchemy as sa
 from sqlmodel import col, select
 
 from bot import bench
@@ -44,3 +45,29 @@ def test_a_message_that_came_while_no_worker_lived_is_worked_later() -> None:
         assert _case(opened) is None
         opened.start_worker()
         assert wait_for(lambda: _case(opened), 120).department_id == "citizen_registry"
+
+
+def _unfinished_jobs_of(opened: bench.Rig, worker_id: str) -> int:
+    query = sa.text(
+        "SELECT count(*) FROM dbos.workflow_status WHERE status = 'PENDING' AND executor_id = :worker"
+    )
+    with opened.engine.connect() as connection:
+        return int(connection.execute(query, {"worker": worker_id}).scalar_one())
+
+
+def test_another_worker_takes_over_what_a_dead_one_left(postgres_url: str) -> None:
+    with bench.rig(postgres_url) as opened:
+        opened.start_worker("worker-a")
+        opened.line.post(opened.line.body(opened.line.text(USER, "転入届に必要なものを教えてください")))
+        case = wait_for(lambda: _case(opened))
+        wait_for(lambda: len(opened.line.texts(USER)) == 2)
+        opened.line.faults.append("hang_after")
+        bench.answer(opened.engine, case, "窓口へお越しください。")
+        wait_for(lambda: "窓口へお越しください。" in opened.line.texts(USER))
+        opened.kill_worker()
+        assert _unfinished_jobs_of(opened, "worker-a") == 1
+
+        opened.start_worker("worker-b")
+        wait_for(lambda: _outbox(opened)[0].status == OutboxStatus.accepted, 120)
+        wait_for(lambda: _unfinished_jobs_of(opened, "worker-a") == 0)
+        assert opened.line.texts(USER).count("窓口へお越しください。") == 1
