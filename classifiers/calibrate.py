@@ -12,31 +12,41 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+MIN_PER_LABEL = 19
+"""Validation messages a label needs for a threshold of its own: at 95 % coverage fewer promise nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Three numbers learnt on validation data through the exported model."""
+    """What is learnt on validation data through the exported model."""
 
     temperature: float
     """Logits are divided by it; above 1 softens an over-confident model."""
-    include_at: float
-    """A label belongs to the conformal set when its probability is at least this."""
-    route_at: float
-    """A single label is acted upon when its probability is at least this."""
+    include_at: tuple[float, ...]
+    """Per label: it belongs to the conformal set when its probability is at least this."""
+    route_at: tuple[float, ...]
+    """Per label: alone in the set, it is acted upon when its probability is at least this."""
     coverage: float
     """Promised share of messages whose right label is in the set."""
+    emergency_at: float
+    """The model raises an alarm when its probability of an emergency is at least this."""
+    calm_at: float
+    """Below this probability the model may calm a rule: half of the least that a real emergency had."""
+    two_matters_at: float
+    """The message is taken to hold two matters when the probability is at least this."""
 
     def members(self, probabilities: Floats) -> list[int]:
         """Indices of the prediction set, most likely first, never empty.
 
-        When no label reaches the conformal threshold the message is ambiguous; the smallest set of
-        labels that sums to the coverage is offered then, two at least, so that there is something to
-        ask. That only adds labels, so the promised coverage holds.
+        When no label reaches its threshold the message is ambiguous; the smallest set of labels that
+        sums to the coverage is offered then, two at least, so that there is something to ask. That only
+        adds labels, so the promised coverage holds.
 
         Args:
             probabilities: Shape (labels,), sums to 1.
         """
         order = np.argsort(-probabilities, kind="stable")
-        members = [int(i) for i in order if probabilities[i] >= self.include_at]
+        members = [int(i) for i in order if probabilities[i] >= self.include_at[i]]
         if members:
             return members
         enough = int(np.searchsorted(np.cumsum(probabilities[order]), self.coverage)) + 1
@@ -48,6 +58,11 @@ def softmax(logits: NDArray[np.floating]) -> Floats:
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     exponentials = np.exp(shifted)
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
+
+
+def sigmoid(logits: NDArray[np.floating]) -> Floats:
+    """Probability of yes, float64, stable for large logits."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64))))
 
 
 def fit_temperature(logits: NDArray[np.floating], gold: Ints) -> float:
@@ -66,12 +81,11 @@ def fit_temperature(logits: NDArray[np.floating], gold: Ints) -> float:
     return float(grid[int(np.argmin(losses))])
 
 
-def conformal_threshold(probabilities: Floats, gold: Ints, coverage: float) -> float:
+def conformal_threshold(probabilities: Floats, coverage: float) -> float:
     """Smallest probability of the right label that must still be included (LAC).
 
     Args:
-        probabilities: Shape (n, labels), calibrated.
-        gold: Shape (n,).
+        probabilities: Shape (n,), calibrated, of the right label of each message.
         coverage: Wanted share, e.g. 0.95.
 
     Returns:
@@ -79,46 +93,117 @@ def conformal_threshold(probabilities: Floats, gold: Ints, coverage: float) -> f
 
     Source: Sadinle, Lei, Wasserman 2019, arXiv:1609.00451.
     """
-    right = np.sort(probabilities[np.arange(len(gold)), gold])
-    allowed = math.floor((len(gold) + 1) * (1 - coverage))
+    right = np.sort(probabilities)
+    allowed = math.floor((len(right) + 1) * (1 - coverage) + 1e-9)
     return float(right[allowed - 1]) if allowed >= 1 else 0.0
 
 
-def routing_threshold(probabilities: Floats, gold: Ints, accuracy: float) -> float:
-    """Smallest confidence above which routed messages were right often enough.
+def label_thresholds(probabilities: Floats, gold: Ints, coverage: float, costs: Floats) -> tuple[float, ...]:
+    """A conformal threshold per label: the overall one, lowered where a label needs it.
+
+    A label whose own messages ask for a lower threshold gets it, so that the coverage holds for each
+    label and not only on average. A label whose loss costs more gets a higher coverage:
+    1 - (1 - coverage) / cost, so that it stays in more sets and is asked for before another is chosen.
 
     Args:
         probabilities: Shape (n, labels), calibrated.
         gold: Shape (n,).
+        coverage: For a label of cost 1.
+        costs: Shape (labels,), 1 or more.
+
+    Source: class-conditional conformal sets, Vovk 2012, arXiv:1209.2673 (Mondrian).
+    """
+    right = probabilities[np.arange(len(gold)), gold]
+    overall = conformal_threshold(right, coverage)
+    thresholds = []
+    for label, cost in enumerate(costs):
+        own = right[gold == label]
+        wanted = 1 - (1 - coverage) / float(cost)
+        enough = len(own) >= MIN_PER_LABEL * float(cost)
+        thresholds.append(min(overall, conformal_threshold(own, wanted)) if enough else overall)
+    return tuple(thresholds)
+
+
+def routing_threshold(confidence: Floats, right: NDArray[np.bool_], accuracy: float) -> float:
+    """Smallest confidence above which routed messages were right often enough.
+
+    Args:
+        confidence: Shape (n,), calibrated probability of the first label.
+        right: Shape (n,), whether it was right.
         accuracy: Wanted accuracy among the messages at or above the threshold.
 
     Returns:
         A probability; 1 when no threshold reaches the accuracy.
     """
-    confidence = probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
-    right = (probabilities.argmax(axis=1) == gold)[order]
-    running = np.cumsum(right) / np.arange(1, len(gold) + 1)
+    running = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     good = np.flatnonzero(running >= accuracy)
     return float(confidence[order][good[-1]]) if len(good) else 1.0
 
 
-def calibrate(
-    logits: NDArray[np.floating], gold: Ints, *, coverage: float = 0.95, accuracy: float = 0.97
-) -> Calibration:
-    """All three numbers from validation logits.
+def route_thresholds(probabilities: Floats, gold: Ints, accuracy: float) -> tuple[float, ...]:
+    """A routing threshold per label: the overall one, raised where a label's own routes are worse.
 
     Args:
-        logits: Shape (n, labels), from the model as it will be served.
-        gold: Shape (n,), label indices.
+        probabilities: Shape (n, labels), calibrated.
+        gold: Shape (n,).
+        accuracy: Wanted accuracy of what is routed.
+    """
+    top, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    overall = routing_threshold(confidence, top == gold, accuracy)
+    thresholds = []
+    for label in range(probabilities.shape[1]):
+        own = top == label
+        enough = own.sum() >= MIN_PER_LABEL
+        # One message in twenty more or less is noise: a label must be clearly worse to be held back.
+        raised = routing_threshold(confidence[own], (gold == label)[own], accuracy - 0.04) if enough else 0.0
+        thresholds.append(max(overall, raised))
+    return tuple(thresholds)
+
+
+def flag_threshold(ordinary: Floats, false_alarms: float) -> float:
+    """The lowest probability that raises at most this share of ordinary messages, 0.01 at least.
+
+    Args:
+        ordinary: Shape (n,), the flag's probability on messages that should not raise it.
+        false_alarms: Tolerated share.
+    """
+    if not len(ordinary):
+        return 1.0
+    allowed = math.floor(len(ordinary) * false_alarms)
+    return float(max(0.01, np.sort(ordinary)[::-1][allowed] + 1e-6))
+
+
+def calibrate(
+    logits: NDArray[np.floating],
+    gold: Ints,
+    flags: NDArray[np.floating],
+    *,
+    costs: Floats,
+    coverage: float = 0.95,
+    accuracy: float = 0.97,
+) -> Calibration:
+    """Everything from validation logits.
+
+    Args:
+        logits: Shape (n, labels + 2), from the model as it will be served.
+        gold: Shape (n,), label indices; ignored where a flag is set.
+        flags: Shape (n, 2): emergency, two matters.
+        costs: Shape (labels,): how much worse than usual it is to miss this label.
         coverage: Promised coverage of the sets.
         accuracy: Wanted accuracy of what is routed without a question.
     """
-    temperature = fit_temperature(logits, gold)
-    probabilities = softmax(logits / temperature)
+    plain = ~flags.any(axis=1)
+    labels = len(costs)
+    temperature = fit_temperature(logits[plain, :labels], gold[plain])
+    probabilities = softmax(logits[plain, :labels] / temperature)
+    asked = sigmoid(logits[:, labels:])
     return Calibration(
         temperature=temperature,
-        include_at=conformal_threshold(probabilities, gold, coverage),
-        route_at=routing_threshold(probabilities, gold, accuracy),
+        include_at=label_thresholds(probabilities, gold[plain], coverage, costs),
+        route_at=route_thresholds(probabilities, gold[plain], accuracy),
         coverage=coverage,
+        emergency_at=flag_threshold(asked[flags[:, 0] == 0, 0], 0.01),
+        calm_at=float(asked[flags[:, 0] == 1, 0].min() / 2) if flags[:, 0].any() else 0.0,
+        two_matters_at=flag_threshold(asked[plain, 1], 0.01),
     )

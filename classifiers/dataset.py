@@ -22,7 +22,13 @@ class Example:
     id: str
     text: str
     department: str
-    """A department id or an exit."""
+    """A department id or an exit; "" for an emergency, which belongs to none."""
+    also: str = ""
+    """The department of the second matter, in a message that holds two."""
+    language: str = "ja"
+    """ISO 639-1; ``ja-easy`` for やさしい日本語."""
+    emergency: str = ""
+    """Kind of emergency, as in `classifiers.safety.Kind`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,8 @@ class Labels:
 
     departments: tuple[str, ...]
     exits: tuple[str, ...]
+    costs: tuple[float, ...] = ()
+    """Per label, how much worse than usual it is to send its messages elsewhere; 1 is usual."""
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -52,9 +60,10 @@ def load_labels(data_dir: Path) -> Labels:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         departments = tuple(str(row["id"]) for row in content["departments"])
         exits = tuple(str(row["id"]) for row in content["exits"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        costs = tuple(float(r.get("miss_cost", 1)) for r in (*content["departments"], *content["exits"]))
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise BadDataset(path, 0, str(error)) from error
-    return Labels(departments, exits)
+    return Labels(departments, exits, costs)
 
 
 def load_split(data_dir: Path, split: str, labels: Labels) -> list[Example]:
@@ -73,7 +82,7 @@ def load_split(data_dir: Path, split: str, labels: Labels) -> list[Example]:
 
 
 def load_file(path: Path, known: Sequence[str]) -> list[Example]:
-    """Read any file of {"id","text","department"} lines.
+    """Read any file of {"id","text","department"} lines, perhaps with "also" and "language".
 
     Raises:
         BadDataset: See `load_split`; also for a file without a line.
@@ -96,6 +105,24 @@ def load_file(path: Path, known: Sequence[str]) -> list[Example]:
     return examples
 
 
+def load_emergencies(data_dir: Path, split: str) -> list[Example]:
+    """Read the emergencies of ``train``, ``valid`` or ``test``: {"id","text","kind","split"} lines.
+
+    Raises:
+        BadDataset: The file is missing, or a line lacks a field.
+    """
+    path = data_dir / INQUIRIES / "emergency.jsonl"
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [
+            Example(r["id"], r["text"], "", language=r.get("language", "ja"), emergency=r["kind"])
+            for r in rows
+            if r["split"] == split
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadDataset(path, 0, str(error)) from error
+
+
 def _parse(line: str, path: Path, number: int) -> Example:
     try:
         row: dict[str, Any] = json.loads(line)
@@ -104,12 +131,14 @@ def _parse(line: str, path: Path, number: int) -> Example:
         raise BadDataset(path, number, f"not a JSON object with id, text, department ({error})") from error
     if not all(isinstance(field, str) and field.strip() for field in fields):
         raise BadDataset(path, number, "id, text and department must be non-empty strings")
-    return Example(*fields)
+    identity, text, department = fields
+    return Example(identity, text, department, str(row.get("also", "")), str(row.get("language", "ja")))
 
 
 def _refuse(example: Example, known: Sequence[str], seen: set[str], path: Path, number: int) -> None:
-    if example.department not in known:
-        raise BadDataset(path, number, f"unknown department {example.department!r}")
+    for department in filter(None, (example.department, example.also)):
+        if department not in known:
+            raise BadDataset(path, number, f"unknown department {department!r}")
     for key in (f"id {example.id}", f"text {example.text}"):
         if key in seen:
             raise BadDataset(path, number, f"{key!r} stands in the file twice")

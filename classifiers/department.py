@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +13,21 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from classifiers.artefact import read_manifest
-from classifiers.calibrate import Calibration, softmax
+from classifiers.calibrate import Calibration, sigmoid, softmax
 from classifiers.errors import EmptyText, ModelNotLoaded
+from classifiers.language import detect
+from classifiers.ngrams import NGrams
 from classifiers.runtime import open_session, run_one
-from classifiers.tokens import clean, encode, load_tokenizer
+from classifiers.tokens import clean, encode, load_tokenizer, runs
 
 FRONT_DESK = "front_desk"
+NGRAMS = "ngrams.npz"
+KNOWN_WORDS = "known_words.txt"
+"""The words of the training messages, one a line: what is not there is new to the model."""
+GROUPS = ("ja", "other")
+"""Groups of messages that are calibrated apart: the model is less sure in other languages, and says so."""
 _URL = re.compile(r"(?:https?://|www\.)[!-~]+", re.IGNORECASE)
+_MAX_RUNS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,21 @@ class Prediction:
     """Labels that hold the right one with the promised coverage, most likely first; () when unreadable."""
     abstained: bool
     """True when no department takes it without a person or a question in between."""
+    emergency: bool = False
+    """The model hears an emergency; `classifiers.safety` hears those that rules can name."""
+    calm: bool = False
+    """The model is certain that there is none: less likely than in any emergency it was calibrated on."""
+    also: str = ""
+    """The department of a second matter in the same message; "" when there is one matter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of the message and how much it spoke for the label."""
+
+    text: str
+    weight: float
+    """How far the label's probability falls without the word, 0 to 1."""
 
 
 class DepartmentClassifier:
@@ -56,11 +81,15 @@ class DepartmentClassifier:
             self.exits: frozenset[str] = frozenset(manifest["exits"])
             self.version: str = manifest["inputs"]
             self._max_tokens = int(manifest["max_tokens"])
-            self._calibration = Calibration(**manifest["calibration"])
-        except (KeyError, TypeError, ValueError) as error:
+            self._calibrations = {k: Calibration(**v) for k, v in manifest["calibration"].items()}
+            if set(self._calibrations) != set(GROUPS):
+                raise ValueError("calibration of another set of groups")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelNotLoaded(f"{folder}: incomplete manifest ({error})") from error
+        self._known = frozenset((folder / KNOWN_WORDS).read_text(encoding="utf-8").split())
         self._tokenizer = load_tokenizer(folder / "tokenizer.json")
         self._session: ort.InferenceSession = open_session(folder / "model.onnx", threads)
+        self._ngrams = NGrams.load(folder / NGRAMS)
 
     def logits(self, text: str) -> NDArray[np.float32]:
         """Raw scores of one message, before calibration.
@@ -69,9 +98,10 @@ class DepartmentClassifier:
         in a batch would change the answer.
 
         Returns:
-            Shape (len(self.labels),).
+            Shape (len(self.labels) + 2,): the labels, then emergency and two matters.
         """
-        return run_one(self._session, encode(self._tokenizer, text, self._max_tokens))
+        encoded = run_one(self._session, encode(self._tokenizer, text, self._max_tokens))
+        return encoded + self._ngrams.logits(text)
 
     def predict(self, text: str) -> Prediction:
         """Route one message.
@@ -89,27 +119,99 @@ class DepartmentClassifier:
         Source: temperature scaling, Guo et al. 2017, arXiv:1706.04599; set, Sadinle et al. 2019,
         arXiv:1609.00451.
         """
-        if not clean(text, self._max_tokens):
-            raise EmptyText("the message is empty")
-        words = _URL.sub(" ", clean(text, self._max_tokens))
-        if not any(character.isalnum() for character in words):
+        words = self._words(text)
+        if words is None:
             return self._unreadable()
-        return self._decide(softmax(self.logits(words) / self._calibration.temperature))
+        return self._decide(self.logits(words), self._calibrations[group_of(words)])
 
-    def _decide(self, probabilities: NDArray[np.float64]) -> Prediction:
+    def predict_many(self, texts: Sequence[str], workers: int = 2) -> list[Prediction]:
+        """Route messages side by side, each exactly as `predict` would.
+
+        Args:
+            texts: As for `predict`.
+            workers: Messages in work at once; onnxruntime works outside Python's lock.
+
+        Raises:
+            EmptyText: See `predict`.
+        """
+        with ThreadPoolExecutor(workers) as pool:
+            return list(pool.map(self.predict, texts))
+
+    def explain(self, text: str, label: str, top: int = 3) -> tuple[Word, ...]:
+        """The words that spoke for a label: each is left out once, and the fall of the probability counts.
+
+        Args:
+            text: As for `predict`; of a long message the first 24 words are tried.
+            label: Usually the most likely one.
+            top: How many words at most; words that hardly matter are left out.
+
+        Source: occlusion, Zeiler and Fergus 2014, arXiv:1311.2901.
+        """
+        words = self._words(text)
+        if words is None:
+            return ()
+        at, temperature = self.labels.index(label), self._calibrations[group_of(words)].temperature
+
+        def chance(part: str) -> float:
+            return float(softmax(self.logits(part)[: len(self.labels)] / temperature)[at])
+
+        whole = chance(words)
+        found = [
+            Word(run.group(), round(whole - chance(_without(words, run)), 3))
+            for run in runs(words)[:_MAX_RUNS]
+        ]
+        return tuple(sorted((w for w in found if w.weight >= 0.01), key=lambda w: -w.weight)[:top])
+
+    def unknown_share(self, text: str) -> float:
+        """Share of the message's words that no training message holds, 0 to 1; for drift, not for routing."""
+        words = [run.group() for run in runs(clean(text, self._max_tokens))]
+        return round(sum(word not in self._known for word in words) / len(words), 3) if words else 0.0
+
+    def _words(self, text: str) -> str | None:
+        """What of a message can be read; None for emoji, links and marks alone."""
+        cleaned = clean(text, self._max_tokens)
+        if not cleaned:
+            raise EmptyText("the message is empty")
+        words = _URL.sub(" ", cleaned)
+        return words if any(character.isalnum() for character in words) else None
+
+    def _decide(self, logits: NDArray[np.float32], calibration: Calibration) -> Prediction:
+        probabilities = softmax(logits[: len(self.labels)] / calibration.temperature)
+        emergency, two_matters = sigmoid(logits[len(self.labels) :])
         order = np.argsort(-probabilities, kind="stable")
         top = self.labels[order[0]]
+        members = calibration.members(probabilities)
         confidence = float(probabilities[order[0]])
-        members = self._calibration.members(probabilities)
-        sure = len(members) == 1 and confidence >= self._calibration.route_at
+        sure = len(members) == 1 and confidence >= calibration.route_at[order[0]]
+        also = self._second(order) if two_matters >= calibration.two_matters_at else ""
+        if also:
+            confidence += float(probabilities[self.labels.index(also)])
+            sure = confidence >= calibration.route_at[order[0]]
         return Prediction(
             department=top if sure else FRONT_DESK,
-            confidence=confidence,
+            confidence=min(1.0, confidence),
             probabilities={self.labels[i]: float(probabilities[i]) for i in order},
             set=tuple(self.labels[i] for i in members),
             abstained=not sure or top in self.exits,
+            emergency=bool(emergency >= calibration.emergency_at),
+            calm=bool(emergency < calibration.calm_at),
+            also=also if sure else "",
         )
+
+    def _second(self, order: NDArray[np.int64]) -> str:
+        """The second label, when both are departments."""
+        first, second = self.labels[order[0]], self.labels[order[1]]
+        return "" if {first, second} & self.exits else second
 
     def _unreadable(self) -> Prediction:
         share = 1.0 / len(self.labels)
         return Prediction(FRONT_DESK, 0.0, dict.fromkeys(self.labels, share), (), True)
+
+
+def group_of(text: str) -> str:
+    """Which calibration a message gets; one of `GROUPS`."""
+    return "ja" if detect(text) == "ja" else "other"
+
+
+def _without(text: str, run: re.Match[str]) -> str:
+    return text[: run.start()] + " " + text[run.end() :]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 
-from classifiers.dataset import load_file
+from classifiers.alarm import raises_alarm
+from classifiers.curves import curves, expected_calibration_error
+from classifiers.dataset import load_emergencies, load_file
 from classifiers.department import FRONT_DESK, DepartmentClassifier, Prediction
 from classifiers.encoder import Encoder
 from classifiers.errors import BadDataset
@@ -34,10 +36,13 @@ class Case:
 
     text: str
     accepted: tuple[str, ...]
+    also: str = ""
+    """The department of a second matter."""
+    language: str = "ja"
 
 
 def load_cases(path: Path) -> list[Case]:
-    """Read {"text","department"} or {"text","accepted":[...]} lines.
+    """Read {"text","department"} or {"text","accepted":[...]} lines, perhaps with "also" and "language".
 
     Raises:
         BadDataset: A line is not of either form.
@@ -46,9 +51,8 @@ def load_cases(path: Path) -> list[Case]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             row = json.loads(line)
-            cases.append(
-                Case(row["text"], tuple(row["accepted"] if "accepted" in row else [row["department"]]))
-            )
+            accepted = tuple(row["accepted"] if "accepted" in row else [row["department"]])
+            cases.append(Case(row["text"], accepted, row.get("also", ""), row.get("language", "ja")))
         except (ValueError, KeyError, TypeError) as error:
             raise BadDataset(path, number, str(error)) from error
     return cases
@@ -61,34 +65,82 @@ def evaluate(
 
     Args:
         folder: Written by `classifiers.train.train`.
-        test_path: JSON Lines, see `load_cases`.
+        test_path: JSON Lines, see `load_cases`; emergency.jsonl beside it is read too, if there.
         train_path: What the simpler models learn from; default train.jsonl beside the test set, if there.
         backbone: With it, the frozen encoder with a logistic regression is measured too.
 
     Returns:
-        ``model``: n, accuracy, macro_f1, macro_f1_of_5 (labels with five messages or more), top2, ece,
-        coverage, mean_set_size, automation (share not sent to the front desk), routed_accuracy,
-        out_of_scope_auroc, per_label, confusions. ``tfidf`` and ``frozen``: accuracy, macro_f1, top2,
-        ece. ``emergency``: recall, missed, false_alarms (share of the test set), raised.
+        ``model`` (Japanese messages with one matter): n, accuracy, macro_f1, macro_f1_of_5 (labels with
+        five messages or more), top2, ece, coverage, worst_label_coverage, mean_set_size, automation
+        (share not sent to the front desk), routed_accuracy, out_of_scope_auroc, per_label, confusions.
+        ``tfidf`` and ``frozen``: accuracy, macro_f1, top2, ece. ``languages``: n and accuracy of each.
+        ``two_matters``: n, noticed, both_found, wrongly_split (share of the plain messages).
+        ``emergency``: see `evaluate_safety`. ``curves``: see `classifiers.curves`.
 
     Raises:
         ModelNotLoaded: See `DepartmentClassifier`.
         BadDataset: See `load_cases`.
     """
     classifier = DepartmentClassifier(folder)
-    cases = load_cases(test_path)
-    predictions = [classifier.predict(case.text) for case in cases]
+    everything = load_cases(test_path)
+    found = dict(zip(everything, classifier.predict_many([c.text for c in everything]), strict=True))
+    cases = [case for case in everything if not case.also and case.language == "ja"]
+    predictions = [found[case] for case in cases]
     table = {
         **_basic(_matrix(predictions, classifier.labels), cases, classifier.labels),
         **_routing(predictions, cases),
         **_details(predictions, cases),
     }
     report: dict[str, Any] = {"test": str(test_path), "model_version": classifier.version, "model": table}
+    right = np.array([next(iter(found[c].probabilities)) in c.accepted for c in cases])
+    report["curves"] = curves(np.array([max(found[c].probabilities.values()) for c in cases]), right)
     train_path = train_path or test_path.parent / "train.jsonl"
     if train_path.is_file():
         report |= _simpler_models(train_path, cases, classifier.labels, backbone)
-    report["emergency"] = evaluate_safety(test_path.parent / "emergency.jsonl", [case.text for case in cases])
-    return report
+    report["languages"] = _languages(found)
+    report["two_matters"] = _two_matters(found)
+    return report | _emergency(classifier, test_path.parent, [case.text for case in cases])
+
+
+def _languages(found: dict[Case, Prediction]) -> dict[str, dict[str, float]]:
+    right: dict[str, list[bool]] = {}
+    for case, prediction in found.items():
+        if case.language != "ja":
+            top = next(iter(prediction.probabilities))
+            right.setdefault(case.language, []).append(top in case.accepted)
+    return {name: {"n": len(hits), "accuracy": float(np.mean(hits))} for name, hits in sorted(right.items())}
+
+
+def _two_matters(found: dict[Case, Prediction]) -> dict[str, float]:
+    double = [(case, prediction) for case, prediction in found.items() if case.also]
+    single = [prediction for case, prediction in found.items() if not case.also]
+    both = [{*list(p.probabilities)[:2]} == {c.accepted[0], c.also} for c, p in double]
+    noticed = [bool(p.also) for _, p in double]
+    return {
+        "n": len(double),
+        "noticed": float(np.mean(noticed)) if double else 0.0,
+        "both_found": float(np.mean(np.logical_and(both, noticed))) if double else 0.0,
+        "both_lead": float(np.mean(both)) if double else 0.0,
+        "wrongly_split": float(np.mean([bool(p.also) for p in single])) if single else 0.0,
+    }
+
+
+def _emergency(classifier: DepartmentClassifier, folder: Path, ordinary: Sequence[str]) -> dict[str, Any]:
+    if not (folder / "emergency.jsonl").is_file():
+        return {}
+    texts = [e.text for e in load_emergencies(folder.parent, "test")]
+
+    def hears(text: str) -> bool:
+        return raises_alarm(check(text), classifier.predict(text))
+
+    report = evaluate_safety(hears, texts, ordinary)
+    for name, alone in (
+        ("rules", lambda t: check(t) is not None),
+        ("model", lambda t: classifier.predict(t).emergency),
+    ):
+        part = evaluate_safety(alone, texts, ordinary)
+        report |= {f"recall_of_{name}": part["recall"], f"false_alarms_of_{name}": part["false_alarms"]}
+    return {"emergency": report}
 
 
 def _matrix(predictions: Sequence[Prediction], labels: Sequence[str]) -> Floats:
@@ -119,25 +171,15 @@ def _lenient(top: Sequence[str], cases: Sequence[Case]) -> list[str]:
     return [c.accepted[0] if label in c.accepted else label for label, c in zip(top, cases, strict=True)]
 
 
-def expected_calibration_error(confidence: Floats, right: NDArray[np.bool_], bins: int = 10) -> float:
-    """Mean gap between confidence and accuracy over equal-width bins, weighted by size; 0 to 1.
-
-    Source: Naeini et al. 2015.
-    """
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        abs(confidence[which == b].mean() - right[which == b].mean()) * (which == b).mean()
-        for b in range(bins)
-        if (which == b).any()
-    ]
-    return float(sum(gaps))
-
-
 def _routing(predictions: Sequence[Prediction], cases: Sequence[Case]) -> dict[str, float]:
     pairs = list(zip(predictions, cases, strict=True))
     routed = [(p, c) for p, c in pairs if p.department != FRONT_DESK]
+    covered: dict[str, list[bool]] = {}
+    for p, c in pairs:
+        covered.setdefault(c.accepted[0], []).append(any(label in p.set for label in c.accepted))
     return {
         "coverage": float(np.mean([any(label in p.set for label in c.accepted) for p, c in pairs])),
+        "worst_label_coverage": min(float(np.mean(hits)) for hits in covered.values()),
         "mean_set_size": float(np.mean([len(p.set) for p in predictions])),
         "automation": len(routed) / len(pairs),
         "routed_accuracy": float(np.mean([p.department in c.accepted for p, c in routed])) if routed else 0.0,
@@ -169,7 +211,7 @@ def _details(predictions: Sequence[Prediction], cases: Sequence[Case]) -> dict[s
 def _simpler_models(
     train_path: Path, cases: Sequence[Case], labels: Sequence[str], backbone: Path | None
 ) -> dict[str, dict[str, float]]:
-    examples = load_file(train_path, labels)
+    examples = [e for e in load_file(train_path, labels) if not e.also]
     texts, gold = [e.text for e in examples], [e.department for e in examples]
     asked = [case.text for case in cases]
     grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
@@ -197,25 +239,28 @@ def _fit_and_score(
     return _basic(probabilities, cases, labels)
 
 
-def evaluate_safety(emergency_path: Path, ordinary: Sequence[str]) -> dict[str, Any]:
+def evaluate_safety(
+    hears: Callable[[str], bool], emergencies: Sequence[str], ordinary: Sequence[str]
+) -> dict[str, Any]:
     """Recall on emergencies and alarms on ordinary messages.
 
     Args:
-        emergency_path: {"text","kind"} lines; recall is None when the file is not there.
-        ordinary: Messages that should raise nothing.
+        hears: Whether a message raises an alarm.
+        emergencies: Messages that must.
+        ordinary: Messages that must not.
 
     Returns:
         n, recall, missed (texts), false_alarms (share), raised (texts).
     """
-    raised = [text for text in ordinary if check(text)]
-    report: dict[str, Any] = {"false_alarms": len(raised) / max(1, len(ordinary)), "raised": raised}
-    if not emergency_path.is_file():
-        return {"n": 0, "recall": None, "missed": [], **report}
-    texts = [
-        json.loads(line)["text"] for line in emergency_path.read_text(encoding="utf-8").splitlines() if line
-    ]
-    missed = [text for text in texts if check(text) is None]
-    return {"n": len(texts), "recall": 1 - len(missed) / len(texts), "missed": missed, **report}
+    missed = [text for text in emergencies if not hears(text)]
+    raised = [text for text in ordinary if hears(text)]
+    return {
+        "n": len(emergencies),
+        "recall": 1 - len(missed) / max(1, len(emergencies)),
+        "missed": missed,
+        "false_alarms": len(raised) / max(1, len(ordinary)),
+        "raised": raised,
+    }
 
 
 def main() -> None:

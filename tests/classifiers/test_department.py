@@ -34,6 +34,22 @@ def copy(trained: Path, tmp_path: Path) -> Path:
     return shutil.copytree(trained, tmp_path / "classifier")
 
 
+def _limits(
+    temperature: float,
+    include_at: float,
+    route_at: float,
+    *,
+    emergency_at: float = 1.1,
+    two_matters_at: float = 1.1,
+) -> dict[str, object]:
+    """Six labels with the same thresholds; flags that stay silent unless asked for."""
+    limits = {
+        "temperature": temperature, "include_at": [include_at] * 6, "route_at": [route_at] * 6,
+        "coverage": 0.95, "emergency_at": emergency_at, "calm_at": 0.0, "two_matters_at": two_matters_at,
+    }  # fmt: skip
+    return {"ja": limits, "other": limits}
+
+
 def _edit_manifest(folder: Path, **changes: object) -> None:
     path = folder / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
@@ -68,7 +84,7 @@ def test_the_same_message_always_gets_the_same_answer(classifier: DepartmentClas
 
 
 def test_a_sure_department_is_routed_and_a_sure_exit_is_no_department(copy: Path) -> None:
-    calibration = {"temperature": 0.05, "include_at": 0.5, "route_at": 0.5, "coverage": 0.95}
+    calibration = _limits(0.05, 0.5, 0.5)
     _edit_manifest(copy, calibration=calibration)
     sharp = DepartmentClassifier(copy)
     routed, talk = sharp.predict("固定資産税が高い"), sharp.predict("ありがとう")
@@ -77,20 +93,45 @@ def test_a_sure_department_is_routed_and_a_sure_exit_is_no_department(copy: Path
 
 
 def test_several_candidates_go_to_the_front_desk(copy: Path) -> None:
-    _edit_manifest(
-        copy, calibration={"temperature": 9.0, "include_at": 0.01, "route_at": 0.0, "coverage": 0.95}
-    )
+    _edit_manifest(copy, calibration=_limits(9.0, 0.01, 0.0))
     found = DepartmentClassifier(copy).predict("ごみの日はいつ")
     assert (found.department, found.abstained) == (FRONT_DESK, True)
     assert len(found.set) > 1
 
 
 def test_one_candidate_below_the_threshold_goes_to_the_front_desk(copy: Path) -> None:
-    _edit_manifest(
-        copy, calibration={"temperature": 0.05, "include_at": 0.5, "route_at": 1.1, "coverage": 0.95}
-    )
+    _edit_manifest(copy, calibration=_limits(0.05, 0.5, 1.1))
     found = DepartmentClassifier(copy).predict("ごみの日はいつ")
     assert (found.department, found.abstained, len(found.set)) == (FRONT_DESK, True, 1)
+
+
+def test_two_matters_name_both_departments(copy: Path) -> None:
+    _edit_manifest(copy, calibration=_limits(1.0, 0.5, 0.0, two_matters_at=0.0))
+    found = DepartmentClassifier(copy).predict("粗大ごみを出したい、税金を分割で払う")
+    assert {found.department, found.also} == {"waste", "tax"}
+    _edit_manifest(copy, calibration=_limits(1.0, 0.5, 0.0))
+    assert DepartmentClassifier(copy).predict("粗大ごみを出したい、税金を分割で払う").also == ""
+
+
+def test_an_emergency_is_told_apart(copy: Path) -> None:
+    _edit_manifest(copy, calibration=_limits(1.0, 0.5, 0.5, emergency_at=0.5))
+    model = DepartmentClassifier(copy)
+    assert model.predict("家が燃えています").emergency
+    assert not model.predict("ごみの日はいつ").emergency
+
+
+def test_many_messages_get_the_answers_they_get_alone(classifier: DepartmentClassifier) -> None:
+    texts = ["水道の開栓", "こんにちは" * 20, "ごみの日はいつ", "固定資産税が高い"] * 5
+    assert classifier.predict_many(texts) == [classifier.predict(text) for text in texts]
+
+
+def test_the_words_that_mattered_stand_in_the_message(classifier: DepartmentClassifier) -> None:
+    text = "水道料金が高い https://example.invalid/a"
+    found = classifier.explain(text, "water", top=2)
+    assert 1 <= len(found) <= 2
+    assert all(word.text in text and 0 < word.weight <= 1 for word in found)
+    assert [w.weight for w in found] == sorted((w.weight for w in found), reverse=True)
+    assert classifier.explain("😀👍", "water") == ()
 
 
 @pytest.mark.parametrize("text", ["", " \n\t　", "\ud83d"])
@@ -122,7 +163,9 @@ def test_an_address_in_a_message_does_not_matter(classifier: DepartmentClassifie
     assert linked == classifier.predict("ごみの日はいつ")
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model.words.bin", "tokenizer.json", "manifest.json"])
+@pytest.mark.parametrize(
+    "name", ["model.onnx", "model.words.bin", "ngrams.npz", "tokenizer.json", "manifest.json"]
+)
 def test_a_missing_file_is_noticed(copy: Path, name: str) -> None:
     (copy / name).unlink()
     with pytest.raises(ModelNotLoaded):
@@ -138,7 +181,14 @@ def test_a_single_changed_byte_is_noticed(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"labels": None}, {"calibration": {}}, {"calibration": None}, {"max_tokens": "x"}]
+    "changes",
+    [
+        {"labels": None},
+        {"calibration": {}},
+        {"calibration": None},
+        {"calibration": {"ja": {}}},
+        {"max_tokens": "x"},
+    ],
 )
 def test_an_incomplete_manifest_is_noticed(copy: Path, changes: dict[str, object]) -> None:
     _edit_manifest(copy, **changes)

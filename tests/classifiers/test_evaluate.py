@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from classifiers.backbone import fetch_backbone
+from classifiers.curves import expected_calibration_error
 from classifiers.errors import BadDataset
-from classifiers.evaluate import evaluate, evaluate_safety, expected_calibration_error, load_cases
+from classifiers.evaluate import evaluate, evaluate_safety, load_cases
 
 
 def test_one_table_with_the_simpler_models(
@@ -22,7 +23,12 @@ def test_one_table_with_the_simpler_models(
     assert report["model"]["n"] == 72
     for name in ("model", "tfidf", "frozen"):
         assert 0.3 < report[name]["accuracy"] <= report[name]["top2"] <= 1.0
-    assert report["emergency"] == {"n": 1, "recall": 1.0, "missed": [], "false_alarms": 0.0, "raised": []}
+    assert report["emergency"]["n"] == 1
+    assert report["emergency"]["recall"] == report["emergency"]["recall_of_rules"] == 1.0
+    assert report["two_matters"]["n"] == 6
+    assert 0.0 <= report["two_matters"]["both_found"] <= report["two_matters"]["noticed"] <= 1.0
+    assert len(report["curves"]["reliability"]) <= 10
+    assert report["curves"]["coverage_accuracy"][-1]["coverage"] == 1.0
     assert report["model"]["coverage"] >= report["model"]["accuracy"]
     assert set(report["model"]["per_label"]) == {
         "waste",
@@ -48,9 +54,24 @@ def test_calibration_error_by_hand() -> None:
     assert expected_calibration_error(np.array([1.0]), np.array([False])) == 1.0
 
 
-def test_emergencies_are_counted_without_a_file(tmp_path: Path) -> None:
-    report = evaluate_safety(tmp_path / "none.jsonl", ["ごみの日", "家が燃えています"])
-    assert (report["recall"], report["false_alarms"], report["raised"]) == (None, 0.5, ["家が燃えています"])
+def test_a_missed_emergency_and_a_false_alarm_are_named() -> None:
+    heard = {"家が火事": True, "けがをした": False, "ごみの日": False, "消防訓練": True}
+    report = evaluate_safety(heard.__getitem__, ["家が火事", "けがをした"], ["ごみの日", "消防訓練"])
+    assert (report["recall"], report["missed"]) == (0.5, ["けがをした"])
+    assert (report["false_alarms"], report["raised"]) == (0.5, ["消防訓練"])
+
+
+def test_languages_are_counted_apart(trained: Path, tmp_path: Path) -> None:
+    rows = [
+        {"text": "水道の開栓", "department": "water"},
+        {"text": "open the water", "department": "water", "language": "en"},
+        {"text": "tax paper", "department": "tax", "language": "en"},
+    ]
+    path = tmp_path / "messages.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = evaluate(trained, path)
+    assert report["model"]["n"] == 1
+    assert report["languages"]["en"]["n"] == 2
 
 
 def test_a_line_without_a_label_is_named(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from classifiers.safety import check
+from classifiers.alarm import raises_alarm
+from classifiers.department import Prediction
+from classifiers.safety import SafetyFlag, check
 
 EMERGENCIES = {
     "fire": ["うちの二階から火が出てる!", "裏の倉庫がもえています", "ストーブから黒い煙があがって止まらない", "台所が焦げ臭い", "車庫で爆発音がした", "火事です", "ｶｼﾞじゃなくて火事です、早く", "There is a fire in my building", "我家着火了", "불이 났어요", "Nhà tôi đang cháy", "Minha casa está pegando fogo", "May sunog po dito"],
@@ -67,3 +69,21 @@ def test_any_length_and_content() -> None:
     assert check("あ" * 100_000) is None
     assert check("子" * 20_000) is None
     assert check("\ud83d\udc00") is None
+
+
+def _prediction(*, emergency: bool = False, calm: bool = False) -> Prediction:
+    return Prediction("front_desk", 0.5, {"tax": 1.0}, ("tax",), True, emergency=emergency, calm=calm)
+
+
+def test_either_rules_or_model_raise_the_alarm_and_a_certain_model_calms_a_rule() -> None:
+    fire = SafetyFlag("fire", "火事")
+    assert raises_alarm(fire, None)
+    assert raises_alarm(fire, _prediction())
+    assert not raises_alarm(fire, _prediction(calm=True))
+    assert raises_alarm(None, _prediction(emergency=True))
+    assert not raises_alarm(None, _prediction())
+    assert not raises_alarm(None, None)
+
+
+def test_no_model_calms_a_cry_of_somebody_who_wants_to_die() -> None:
+    assert raises_alarm(SafetyFlag("suicidal", "死にたい"), _prediction(calm=True))

@@ -14,8 +14,8 @@ from classifiers.artefact import replacing
 from classifiers.dataset import load_labels, load_split
 from classifiers.department import DepartmentClassifier
 from classifiers.errors import BadDataset
-from classifiers.train import Encoded as Split
-from classifiers.train import Recipe, by_length, is_fresh, shuffled_batches, train
+from classifiers.router import by_length, shuffled_batches
+from classifiers.train import Recipe, is_fresh, train
 
 
 @pytest.fixture
@@ -26,12 +26,13 @@ def own_data(data_dir: Path, tmp_path: Path) -> Path:
 
 def test_the_folder_holds_everything(trained: Path) -> None:
     names = sorted(p.name for p in trained.iterdir())
-    facts = ["labels.json", "manifest.json", "metrics.json"]
-    assert names == [*facts, "model.onnx", "model.words.bin", "model_card.md", "tokenizer.json"]
+    facts = ["known_words.txt", "labels.json", "manifest.json", "metrics.json"]
+    assert names == [*facts, "model.onnx", "model.words.bin", "model_card.md", "ngrams.npz", "tokenizer.json"]
     metrics = json.loads((trained / "metrics.json").read_text())
     assert metrics["epochs"][0]["epoch"] == 0
     assert set(metrics["valid"]) == {"accuracy", "macro_f1", "coverage", "mean_set_size"}
-    assert metrics["examples"] == {"train": 144, "valid": 72}
+    assert metrics["examples"]["valid"] == 80
+    assert 155 < metrics["examples"]["train"] < 155 * 1.3
     assert "問い合わせ振り分けモデル" in (trained / "model_card.md").read_text(encoding="utf-8")
 
 
@@ -81,7 +82,7 @@ def test_a_bad_line_is_named(
         file.write('{"id": "x", "text": "迷子の猫", "department": "cats"}\n')
     with pytest.raises(BadDataset, match="cats") as caught:
         train(tmp_path / "out", own_data, tiny_hub, recipe=recipe, cache_dir=cache_dir)
-    assert (caught.value.path, caught.value.line) == (path, 145)
+    assert (caught.value.path, caught.value.line) == (path, 151)
     assert not (tmp_path / "out").exists()
 
 
@@ -106,8 +107,7 @@ def test_a_failed_replacement_keeps_the_old_folder(tmp_path: Path) -> None:
 
 def test_every_message_is_in_one_batch() -> None:
     rows = [np.arange(length) for length in np.random.default_rng(0).integers(1, 40, 101)]
-    data = Split(rows, np.zeros(101, dtype=np.int64))
-    shuffled = shuffled_batches(data, 8, random.Random(1))  # noqa: S311
+    shuffled = shuffled_batches(rows, 8, random.Random(1))  # noqa: S311
     for batches in (shuffled, list(by_length(rows, 8))):
         assert sorted(k for batch in batches for k in batch) == list(range(101))
         assert max(map(len, batches)) <= 8

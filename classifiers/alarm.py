@@ -1,0 +1,24 @@
+"""Rules and model together: does this message raise an alarm?"""
+
+from __future__ import annotations
+
+from classifiers.department import Prediction
+from classifiers.safety import SafetyFlag
+
+NEVER_DOUBTED = frozenset({"suicidal"})
+"""Kinds for which a rule alone always raises the alarm."""
+
+
+def raises_alarm(flag: SafetyFlag | None, prediction: Prediction | None) -> bool:
+    """Either may raise it; only a model that is certain may calm a rule, and never about self-harm.
+
+    Without a prediction (no model, nothing to read) the rules decide alone.
+
+    Args:
+        flag: What `classifiers.safety.check` found.
+        prediction: What the routing said of the same message.
+    """
+    if flag is None:
+        return prediction is not None and prediction.emergency
+    calmed = prediction is not None and prediction.calm and flag.kind not in NEVER_DOUBTED
+    return not calmed

@@ -1,0 +1,120 @@
+"""Character n-grams beside the encoder: a word that was seen counts even where the encoder is vague.
+
+Hashed TF-IDF and a linear layer, so that serving needs numpy alone. Measured: LOG.md.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifiers.errors import ModelNotLoaded
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+BUCKETS = 1 << 17
+SIZES = (1, 2, 3)
+MAX_CHARS = 1_000
+
+Floats = NDArray[np.float32]
+
+
+class NGrams:
+    """A trained linear layer over hashed n-grams."""
+
+    def __init__(self, idf: Floats, weights: Floats, bias: Floats) -> None:
+        """Take over trained arrays.
+
+        Args:
+            idf: Shape (BUCKETS,).
+            weights: Shape (BUCKETS, outputs).
+            bias: Shape (outputs,).
+        """
+        self._idf, self._weights, self._bias = idf, weights, bias
+
+    @classmethod
+    def load(cls, path: Path) -> NGrams:
+        """Read what `save` wrote.
+
+        Raises:
+            ModelNotLoaded: Missing or damaged.
+        """
+        try:
+            with np.load(path) as stored:
+                return cls(*(stored[name].astype(np.float32) for name in ("idf", "weights", "bias")))
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelNotLoaded(f"{path}: {error}") from error
+
+    def save(self, path: Path) -> None:
+        """Half precision: the weights are small and many."""
+        np.savez_compressed(
+            path,
+            idf=self._idf.astype(np.float16),
+            weights=self._weights.astype(np.float16),
+            bias=self._bias,
+        )
+
+    def scaled(self, factors: Floats) -> NGrams:
+        """The same layer with each output multiplied by its factor, shape (outputs,)."""
+        return NGrams(self._idf, self._weights * factors, self._bias * factors)
+
+    def logits(self, text: str) -> Floats:
+        """Scores of one text, shape (outputs,), to be added to the encoder's."""
+        buckets, values = _features(text, self._idf)
+        scores: Floats = values @ self._weights[buckets] + self._bias if len(buckets) else self._bias
+        return scores
+
+
+def _counts(text: str) -> Counter[int]:
+    plain = unicodedata.normalize("NFKC", text[:MAX_CHARS]).lower()
+    raw = " ".join(plain.split()).encode("utf-32-le", "ignore")
+    # Four bytes a character: a window of bytes is a window of characters.
+    return Counter(
+        zlib.crc32(raw[i : i + 4 * size]) % BUCKETS
+        for size in SIZES
+        for i in range(0, len(raw) - 4 * size + 1, 4)
+    )
+
+
+def _features(text: str, idf: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """Buckets and their weights, length 1 together."""
+    counts = _counts(text)
+    buckets = np.fromiter(counts.keys(), np.int64, len(counts))
+    tf = 1.0 + np.log(np.fromiter(counts.values(), np.float32, len(counts)))
+    values = (tf * idf[buckets]).astype(np.float32)
+    length = float(np.linalg.norm(values))
+    return buckets, values / length if length else values
+
+
+def fit_idf(texts: Sequence[str]) -> Floats:
+    """Smoothed inverse document frequency of every bucket, shape (BUCKETS,)."""
+    seen = np.zeros(BUCKETS, dtype=np.float32)
+    for text in texts:
+        seen[list(_counts(text))] += 1
+    return np.asarray(np.log((1 + len(texts)) / (1 + seen)) + 1, dtype=np.float32)
+
+
+def matrix(texts: Sequence[str], idf: Floats) -> csr_matrix:
+    """Features of texts for training, shape (len(texts), BUCKETS)."""
+    from scipy.sparse import csr_matrix
+
+    rows = [_features(text, idf) for text in texts]
+    ends = np.cumsum([0, *(len(buckets) for buckets, _ in rows)])
+    return csr_matrix(
+        (np.concatenate([v for _, v in rows]), np.concatenate([b for b, _ in rows]), ends),
+        shape=(len(texts), BUCKETS),
+    )
+
+
+def best_weight(losses: Sequence[tuple[float, float]]) -> float:
+    """The factor with the smallest loss; a loss that is not a number never wins."""
+    return min((loss, factor) for factor, loss in losses if not math.isnan(loss))[1]
