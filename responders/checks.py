@@ -54,12 +54,19 @@ _OPPOSITE = (
 )
 _LIMITS = ("以内", "以上", "以下", "未満", "以降", "以前")
 _NOUN_KINDS = ("普通名詞", "固有名詞")
+_PREDICATE_KINDS = ("動詞", "形容詞", "形状詞", "副詞", "感動詞", "代名詞")
+_LIGHT_VERBS = frozenset(["為る", "有る", "居る", "成る", "御座る", "致す", "そう"])
+"""They join sentences and say nothing of their own; できる and ください are not among them."""
+_UNSEEN = frozenset({"Cc", "Cf", "Co", "Cn", "Cs"})
+_MARKS = frozenset("、。，．・（）()「」『』：:；;〜～％%?？!！,.-ー–—/／ 　\n")
+"""Punctuation that joining may bring; any other symbol must stand in the source."""
 _NO_CONTENT = frozenset(
     re.findall(r"\S+", "とき 場合 方 もの 物 こと 事 ため 為 際 よう 様 お ご 御 うち ほか 他 等 など 人")
 )
 _MUNICIPALITY = re.compile(r"[市区町村県都府]")
 _ODD_LETTER = re.compile(r"[\uac00-\ud7af\u1100-\u11ff\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f]")
 _LATIN = re.compile(r"[A-Za-z]{3,}")
+_NESTED = 8
 _CONTROL_TOKEN = re.compile(r"<\|[^|<>\s]{0,60}\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>", re.IGNORECASE)
 
 
@@ -166,9 +173,12 @@ def support(sentence: str, passages: Sequence[Passage]) -> tuple[str, tuple[str,
 def strip_control_tokens(text: str) -> str:
     """Remove what a model's tokenizer could read as a control token, also nested and full-width ones."""
     text = text.replace("＜｜", "<|").replace("｜＞", "|>")
-    while _CONTROL_TOKEN.search(text):
+    for _ in range(_NESTED):
+        if not _CONTROL_TOKEN.search(text):
+            return text
         text = _CONTROL_TOKEN.sub("", text)
-    return text
+    # Nested deeper than any honest text: without brackets there is no token left to read.
+    return re.sub(r"[<>\[\]]", "", text)
 
 
 def strict_gate(text: str, selected: Sequence[Passage]) -> GateResult:
@@ -180,8 +190,8 @@ def strict_gate(text: str, selected: Sequence[Passage]) -> GateResult:
     """
     if not text.strip():
         return GateResult(False, "empty")
-    if _CONTROL_TOKEN.search(text) or (odd := _odd_glyphs(text, "".join(p.text for p in selected))):
-        return GateResult(False, f"glyph: {odd or 'control token'}")
+    if foul := _foul(text, "".join(passage.text for passage in selected)):
+        return GateResult(False, f"glyph: {foul}")
     groups: dict[int, list[str]] = {}
     for sentence in split_sentences(text):
         shares = [_share(sentence, passage.text) for passage in selected]
@@ -212,7 +222,34 @@ def _differs(draft: str, source: str) -> str:
         return "negation"
     if lost := next(_lost_conditions([new], old, CONDITION_KEPT_STRICT), ""):
         return f"condition: {lost}"
-    return _differing_noun(new, old)
+    return _differing_verb(new, old) or _differing_noun(new, old)
+
+
+def _foul(text: str, known: str) -> str:
+    """Characters that no honest rewrite holds; empty when there are none.
+
+    What nobody sees, or no encoding can write, comes first: it must not reach a comparison or a screen.
+    """
+    if unseen := next((c for c in text if c != "\n" and unicodedata.category(c) in _UNSEEN), ""):
+        return f"U+{ord(unseen):04X}"
+    if _CONTROL_TOKEN.search(text):
+        return "control token"
+    return _odd_glyphs(text, known) or _new_symbols(text, known)
+
+
+def _differing_verb(new: str, old: str) -> str:
+    """A verb, adjective or adverb of one side only: 「お持ちください」 must not become 「お控えください」."""
+    said, meant = _predicates(new), _predicates(old)
+    if foreign := next((word for word in said if word not in meant), ""):
+        return f"foreign verb: {foreign}"
+    if lost := next((word for word in meant if word not in said), ""):
+        return f"lost verb: {lost}"
+    return ""
+
+
+def _predicates(normal: str) -> list[str]:
+    found = ((m.normalized_form(), m.part_of_speech()[0]) for m in tokens(normal))
+    return [word for word, kind in found if kind in _PREDICATE_KINDS and word not in _LIGHT_VERBS]
 
 
 def _differing_noun(new: str, old: str) -> str:
@@ -420,6 +457,15 @@ def _check_letters(normal: str, sources: _Sources) -> Iterator[_Partial]:
 def _odd_glyphs(text: str, known: str) -> str:
     """Letters that Japanese does not use: simplified Chinese, Hangul, Cyrillic and others."""
     return "".join(dict.fromkeys(c for c in text if c not in known and _is_odd(c)))
+
+
+def _new_symbols(text: str, known: str) -> str:
+    """Symbols and marks that no source holds: bold stars, emoji, circled letters."""
+    return "".join(
+        dict.fromkeys(
+            c for c in text if unicodedata.category(c)[0] in "SP" and c not in _MARKS and c not in known
+        )
+    )
 
 
 def _is_odd(char: str) -> bool:

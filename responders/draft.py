@@ -4,7 +4,7 @@ The citizen's message only ranks the city's sentences. It is never shown to the 
 """
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from responders.checks import Finding, Register, check, strict_gate, strip_contr
 from responders.errors import BadCompletion, DraftTimeout, ModelError, ModelUnavailable
 from responders.knowledge import Passage, split_sentences
 from responders.llm import PARAMETERS, Llm, Rewrite
-from responders.retrieve import ABSTAIN_BELOW, Index
+from responders.retrieve import Index
 
 Status = Literal["drafted", "no_source", "handed_off"]
 Origin = Literal["model", "template", "holding"]
@@ -55,7 +55,7 @@ class DraftResult:
     passages: tuple[Passage, ...] = ()
     """The selected sentences, in the body's order."""
     score: float = 0.0
-    """How well the best article answers; below `ABSTAIN_BELOW` there is no draft."""
+    """How well the best article answers; below the index's `abstain_below` there is no draft."""
     article: str | None = None
     """Id of the best article, also when it was not good enough."""
     origin: Origin = "holding"
@@ -71,7 +71,7 @@ class _Case:
     text: str
     index: Index
     llm: Llm | None
-    department: str | None
+    departments: Mapping[str, float] | None
     today: date | None
     drafting_enabled: bool
     register: Register
@@ -84,11 +84,11 @@ def draft(
     *,
     index: Index,
     llm: Llm | None = None,
-    department: str | None = None,
+    departments: Mapping[str, float] | None = None,
     today: date | None = None,
     drafting_enabled: bool = True,
     register: Register | None = None,
-    abstain_below: float = ABSTAIN_BELOW,
+    abstain_below: float | None = None,
 ) -> DraftResult:
     """Draft the body of an answer to one message.
 
@@ -96,17 +96,18 @@ def draft(
         text: The citizen's message, personal data masked; any length, any characters.
         index: The passages that may be quoted: public, published.
         llm: Rewords the sentences; None: they stay verbatim.
-        department: Where the message was routed; its articles rank a little higher.
+        departments: Chance of each department, from the routing; their articles rank a little higher.
         today: Articles not valid on this day are left out.
         drafting_enabled: The kill switch.
         register: The city's own names and phones.
-        abstain_below: Smallest score that counts as an answer.
+        abstain_below: Smallest score that counts as an answer; default: the index's own.
 
     Returns:
         Always a result, whatever the model does: its errors become flags and the verbatim sentences stay.
     """
     case = _Case(
-        text, index, llm, department, today, drafting_enabled, register or Register(), abstain_below,
+        text, index, llm, departments, today, drafting_enabled, register or Register(),
+        index.abstain_below if abstain_below is None else abstain_below,
         DraftResult("drafted", ""),
     )  # fmt: skip
     for step in STEPS:
@@ -114,6 +115,12 @@ def draft(
         if case.result.status != "drafted":
             break
     return case.result
+
+
+def reword(result: DraftResult, llm: Llm, register: Register | None = None) -> DraftResult:
+    """Let the model reword a verbatim draft; it stays verbatim, with the reason, when the gate says no."""
+    case = _Case("", Index(()), llm, None, None, True, register or Register(), 0.0, result)
+    return _check(_reword(case)).result
 
 
 def compose(
@@ -154,7 +161,7 @@ def _clean(case: _Case) -> _Case:
 
 
 def _select(case: _Case) -> _Case:
-    found = case.index.select(case.text, limit=SENTENCES, prefer_department=case.department, today=case.today)
+    found = case.index.select(case.text, limit=SENTENCES, departments=case.departments, today=case.today)
     result = replace(case.result, passages=found.passages, score=found.score, article=found.article)
     return replace(case, result=result)
 
@@ -214,7 +221,7 @@ def _check(case: _Case) -> _Case:
         replace(sentence, support="unsupported") if i in unsupported else sentence
         for i, sentence in enumerate(result.sentences)
     )
-    flags = (*result.flags, *dict.fromkeys(f"finding: {finding.kind}" for finding in hard))
+    flags = tuple(dict.fromkeys((*result.flags, *(f"finding: {finding.kind}" for finding in hard))))
     ready = not hard and bool(sentences)
     return replace(
         case, result=replace(result, sentences=sentences, findings=findings, flags=flags, ready=ready)

@@ -18,6 +18,8 @@ PROMPT_FILE = Path(__file__).parent / "prompts" / "rewrite.txt"
 PARAMETERS: dict[str, Any] = {"temperature": 0, "max_tokens": 200, "stop": ["\n\n"]}
 """No repetition penalty of any kind: measured, they corrupt phone numbers and dates while copying."""
 MAX_ANSWER_BYTES = 1_000_000
+MAX_TEXT_CHARS = 5_000
+"""Of a longer text the rest is not read: no rewrite is as long, and the gate refuses what is cut."""
 _ROLE = re.compile(r"^### (system|user|assistant)\n", re.MULTILINE)
 
 
@@ -80,6 +82,26 @@ class Llm:
         """
         self._ask("・窓口は平日に開いています。", {**PARAMETERS, "max_tokens": 1})
 
+    def first_token_seconds(self, sentences: Sequence[str]) -> float:
+        """How long the server takes until the first word of a rewrite; for measuring.
+
+        Raises:
+            ModelError: As `rewrite`.
+        """
+        lines = "\n".join(f"・{strip_control_tokens(sentence)}" for sentence in sentences)
+        messages: Any = [*self._messages, {"role": "user", "content": lines}]
+        started = time.monotonic()
+        try:
+            with self._client.chat.completions.create(
+                model=self.model, messages=messages, stream=True, **PARAMETERS
+            ) as stream:
+                for chunk in stream:
+                    if chunk.choices and chunk.choices[0].delta.content:
+                        return time.monotonic() - started
+        except openai.OpenAIError as error:
+            raise _translated(error) from error
+        raise BadCompletion("the answer is empty")
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
@@ -125,7 +147,7 @@ def _translated(error: openai.OpenAIError) -> ModelError:
 def _read(answer: Any, seconds: float) -> Rewrite:  # noqa: ANN401  a foreign server's answer may be anything
     try:
         choice = answer.choices[0]
-        text = strip_control_tokens(choice.message.content).strip()
+        text = strip_control_tokens(choice.message.content[:MAX_TEXT_CHARS]).strip()
         finish_reason = str(choice.finish_reason)
     except (AttributeError, IndexError, TypeError) as error:
         raise BadCompletion("the answer holds no text") from error
@@ -134,11 +156,16 @@ def _read(answer: Any, seconds: float) -> Rewrite:  # noqa: ANN401  a foreign se
     usage = answer.usage
     return Rewrite(
         text=text,
-        prompt_tokens=int(getattr(usage, "prompt_tokens", 0) or 0),
-        completion_tokens=int(getattr(usage, "completion_tokens", 0) or 0),
+        prompt_tokens=_count(getattr(usage, "prompt_tokens", 0)),
+        completion_tokens=_count(getattr(usage, "completion_tokens", 0)),
         seconds=seconds,
         finish_reason=finish_reason,
     )
+
+
+def _count(value: object) -> int:
+    """A foreign server's token count; 0 for anything that is none."""
+    return value if isinstance(value, int) else 0
 
 
 class _TooMuch(httpx2.ReadError):

@@ -4,7 +4,8 @@ The message is untrusted: it only ranks the city's sentences and never becomes a
 """
 
 import re
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -19,14 +20,14 @@ Floats = NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Floats]
 """Texts to unit vectors, shape (len(texts), dimensions)."""
 
-ABSTAIN_BELOW = 0.25
-"""Selections that score lower answer nothing. Not calibrated yet: set it on labelled messages."""
+ABSTAIN_BELOW, ABSTAIN_BELOW_LEXICAL = 0.88, 0.15
+"""Below it nothing answers: the best sentence's cosine; without an encoder the article's score."""
 DENSE_WEIGHT = 0.6
-"""Share of the dense score in a clause's score; without an encoder the lexical score stands alone."""
-PREFERRED_DEPARTMENT_BONUS = 0.05
-"""Added to the articles of the routed department; no filter, for routing may be wrong."""
-SWITCH_ARTICLE_RATIO = 1.3
-"""A clause takes its sentence from a second article only where that beats the first one by this factor."""
+"""Share of the dense score in a sentence's score; without an encoder the lexical score stands alone."""
+DEPARTMENT_BONUS = 0.05
+"""Added to an article times the chance of its department; no filter, for routing may be wrong."""
+SWITCH_ARTICLE_RATIO = 4.0
+"""By how much a second article must answer a clause better than the main one."""
 K1, B = 1.2, 0.75
 
 CUE_BONUS = 0.15
@@ -35,8 +36,14 @@ MAX_LIST_ROWS = 8
 CUES = tuple(
     (re.compile(question), re.compile(answer))
     for question, answer in (
-        (r"いくら|料金|費用|値段|手数料|お金|無料|有料|かかりますか", r"円|無料|手数料|料金|費用"),
-        (r"いつまで|期限|締め?切|何日|間に合", r"まで|以内|期限|締め?切|\d日"),
+        (
+            r"いくら|なんぼ|料金|費用|値段|金額|手数料|お金|お代|代金|無料|有料|タダ|ただで|何円|高い|安く|かか[りる]|もらえ|額",
+            r"円|無料|手数料|料金|費用|代金|割|分の",
+        ),
+        (
+            r"いつまで|いつから|期限|締め?切|何日|何月|何か月|何週間|日数|どのくらい|間に合",
+            r"まで|から|以内|期限|締め?切|\d日|か月|前日",
+        ),
         (r"いつ|何時|時間|日曜|土曜|休日|祝日|夜|土日|平日", r"\d時|午前|午後|曜|平日|休日|祝日|夜間|\d月"),
         (r"どこ|場所|窓口|行けば|持って行", r"窓口|[課所館]で|センター|場所|階"),
         (
@@ -79,7 +86,7 @@ class Selection:
     passages: tuple[Passage, ...]
     """In the article's order, the best article first; empty when nothing matches."""
     score: float
-    """Score of the best article, to be compared with `ABSTAIN_BELOW`."""
+    """How surely the best article answers, to be compared with `Index.abstain_below`."""
     article: str | None
     """Id of the best article."""
 
@@ -104,19 +111,27 @@ class Index:
         self.passages = tuple(passages[i] for i in order)
         self._by_id = {passage.id: passage for passage in self.passages}
         self._embed = embed
-        self._vectors = self._ordered_vectors(vectors, order)
+        self.vectors = self._ordered_vectors(vectors, order)
         self._spans: dict[str, tuple[int, int]] = {}
         for i, passage in enumerate(self.passages):
             self._spans[passage.article] = (self._spans.get(passage.article, (i, i))[0], i + 1)
         self.articles = tuple(self._spans)
         self._starts = [start for start, _ in self._spans.values()]
         if self.passages:
-            self._passage_words = _Bm25([_passage_words(p) for p in self.passages])
+            self._passage_words = Bm25([_passage_words(p) for p in self.passages])
             self._cues = np.array([[_holds(cue, p) for p in self.passages] for _, cue in CUES], np.float32)
-            self._article_words = _Bm25([_article_words(self.article_passages(a)) for a in self.articles])
+            self._article_words = Bm25([_article_words(self.article_passages(a)) for a in self.articles])
+            whole = ("\n".join(p.text for p in self.article_passages(a)) for a in self.articles)
+            self._article_pairs = Bm25([character_pairs(text) for text in whole], character_pairs)
+            self._article_vectors = self._mean_vectors()
 
     def __len__(self) -> int:
         return len(self.passages)
+
+    @property
+    def abstain_below(self) -> float:
+        """Smallest `Selection.score` that counts as an answer."""
+        return ABSTAIN_BELOW_LEXICAL if self._embed is None else ABSTAIN_BELOW
 
     def passage(self, passage_id: str) -> Passage:
         """The passage with this id; KeyError when there is none."""
@@ -128,15 +143,25 @@ class Index:
         return self.passages[start:end]
 
     def search(
-        self, text: str, top: int = 10, department: str | None = None, today: date | None = None
+        self,
+        text: str,
+        top: int = 10,
+        department: str | None = None,
+        today: date | None = None,
+        departments: Mapping[str, float] | None = None,
     ) -> list[Hit]:
         """Rank articles for a message.
+
+        An article's score is the mean of four views: its nearest sentence and its mean vector by the
+        encoder, BM25 over words and over character pairs (without an encoder: its best sentence by words
+        and the two BM25). No view is best on every knowledge base, and equal weights lose nothing.
 
         Args:
             text: The citizen's message, of any length; only the first 8 clauses rank.
             top: How many articles at most.
             department: Only this department's articles; None: all.
             today: Only articles valid on this day; None: all.
+            departments: Chance of each department, from the routing; likely ones rank a little higher.
 
         Returns:
             Best first, without articles that share nothing with the message.
@@ -147,7 +172,7 @@ class Index:
         if ranking is None:
             return []
         allowed = [department in (None, self.passages[i].department) for i in self._starts]
-        scores = np.where(allowed, ranking.articles, 0.0)
+        scores = np.where(allowed, self._with_departments(ranking.articles, departments), 0.0)
         best = [int(a) for a in np.argsort(-scores, kind="stable")[:top] if scores[a] > 0]
         return [
             Hit(self.articles[a], self._best_passage(ranking, a).id, round(float(scores[a]), 6)) for a in best
@@ -157,25 +182,24 @@ class Index:
         self,
         text: str,
         limit: int = 4,
-        prefer_department: str | None = None,
+        departments: Mapping[str, float] | None = None,
         today: date | None = None,
     ) -> Selection:
         """Choose the sentences that answer a message, clause by clause.
 
-        Every clause first gets its best sentence, then the best of the rest fill up to ``limit``. A sentence
-        that leans on its neighbour (「ただし…」, 「次の…」) brings it along.
+        Every clause that asks first gets its best sentence, then the best of the rest fill up to ``limit``.
+        A sentence that leans on its neighbour (「ただし…」, 「次の…」) brings it along, a list row its list.
 
         Args:
             text: The citizen's message.
             limit: How many sentences; a list that belongs to a chosen sentence may add its rows.
-            prefer_department: Its articles rank a little higher; others may still win.
+            departments: Chance of each department; likely ones rank a little higher, others may still win.
             today: Only articles valid on this day; None: all.
         """
         ranking = self._rank(text, today)
         if ranking is None:
             return Selection((), 0.0, None)
-        preferred = [self.passages[i].department == prefer_department for i in self._starts]
-        articles = ranking.articles + PREFERRED_DEPARTMENT_BONUS * (ranking.articles > 0) * preferred
+        articles = self._with_departments(ranking.articles, departments)
         main = int(np.argmax(articles))
         if articles[main] <= 0:
             return Selection((), 0.0, None)
@@ -183,7 +207,8 @@ class Index:
         chosen = sorted(
             self._choose(ranking, main, limit), key=lambda i: (self.passages[i].article != leading, i)
         )
-        return Selection(tuple(self.passages[i] for i in chosen), float(articles[main]), leading)
+        evidence = ranking.evidence[main] if ranking.evidence is not None else articles[main]
+        return Selection(tuple(self.passages[i] for i in chosen), float(evidence), leading)
 
     def _ordered_vectors(self, vectors: Floats | None, order: Sequence[int]) -> Floats | None:
         if self._embed is None or not self.passages:
@@ -194,6 +219,18 @@ class Index:
             raise ValueError(f"{len(vectors)} vectors for {len(order)} passages")
         return np.asarray(vectors, dtype=np.float32)[list(order)]
 
+    def _with_departments(self, scores: Floats, departments: Mapping[str, float] | None) -> Floats:
+        chances = departments or {}
+        bonus = [DEPARTMENT_BONUS * chances.get(self.passages[i].department, 0.0) for i in self._starts]
+        return np.asarray(scores + np.array(bonus, dtype=np.float32) * (scores > 0), dtype=np.float32)
+
+    def _mean_vectors(self) -> Floats | None:
+        """What an article is about as a whole: the mean of its sentences' vectors, length 1."""
+        if self.vectors is None:
+            return None
+        sums = np.add.reduceat(self.vectors, self._starts, axis=0)
+        return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-6), np.float32)
+
     def _rank(self, text: str, today: date | None) -> "_Ranking | None":
         parts = clauses(text)
         if not parts or not self.passages:
@@ -201,35 +238,34 @@ class Index:
         # The whole message ranks beside its clauses: it holds the topic that a short clause leaves out.
         queries = [" ".join(parts), *parts] if len(parts) > 1 else parts
         valid = np.array([_is_valid(passage, today) for passage in self.passages])
-        scores = self._passage_scores(queries) * valid
-        best = np.maximum.reduceat(scores, self._starts, axis=1)
-        both = (best + self._article_words.scores(queries) * valid[self._starts]) / 2
-        return _Ranking(tuple(queries), scores, both, (both[0] + both.max(axis=0)) / 2)
-
-    def _passage_scores(self, queries: Sequence[str]) -> Floats:
         lexical = self._passage_words.scores(queries)
-        if self._embed is None or self._vectors is None:
-            return lexical
-        cosine = np.asarray(self._embed(queries), dtype=np.float32) @ self._vectors.T
-        # Encoders squeeze cosines into a narrow band: measured from the query's own average it spreads again.
-        floor = cosine.mean(axis=1, keepdims=True)
-        dense = np.clip((cosine - floor) / np.maximum(1 - floor, 1e-6), 0, 1)
-        return np.asarray(DENSE_WEIGHT * dense + (1 - DENSE_WEIGHT) * lexical, dtype=np.float32)
+        scores, articles, evidence = lexical, [np.maximum.reduceat(lexical, self._starts, axis=1)], None
+        if self._embed is not None and self.vectors is not None and self._article_vectors is not None:
+            encoded = np.asarray(self._embed(queries), dtype=np.float32)
+            cosine = encoded @ self.vectors.T
+            scores = DENSE_WEIGHT * _spread(cosine) + (1 - DENSE_WEIGHT) * lexical
+            best = np.maximum.reduceat(cosine, self._starts, axis=1)
+            articles, evidence = [_spread(best), _spread(encoded @ self._article_vectors.T)], best[0]
+        articles += [self._article_words.scores(queries), self._article_pairs.scores(queries)]
+        scores = np.asarray(scores * valid, dtype=np.float32)
+        mixed = np.asarray(sum(articles) / len(articles) * valid[self._starts], dtype=np.float32)
+        return _Ranking(tuple(queries), scores, mixed, mixed[0], evidence)
 
     def _best_passage(self, ranking: "_Ranking", article: int) -> Passage:
         start, end = self._spans[self.articles[article]]
         return self.passages[start + int(np.argmax(ranking.passages[:, start:end].max(axis=0)))]
 
     def _choose(self, ranking: "_Ranking", main: int, limit: int) -> set[int]:
-        """Indices of the sentences: each clause's best one, then the best of the main article's rest."""
+        """Indices of the sentences: each asking clause's best one, then the main article's best others."""
         worth = self._worth(ranking)
         chosen: set[int] = set()
-        for row in _in_turn(ranking.queries):
-            if len(chosen) < limit:
-                chosen |= self._next_best(worth[row], self._article_for(ranking, row, main), chosen)
-        total = worth[0] + worth.max(axis=0)
-        while len(chosen) < limit and (more := self._next_best(total, main, chosen)):
-            chosen |= more
+        picks = [
+            (worth[row] + worth[0] / 2 if row else worth[0], self._article_for(ranking, row, main))
+            for row in _in_turn(ranking.queries)[:limit]
+        ]
+        picks += [(worth[0], main)] * (limit - len(picks))
+        for one, article in picks:
+            chosen |= self._next_best(one, article, chosen)
         return chosen
 
     def _next_best(self, worth: Floats, article: int, chosen: set[int]) -> set[int]:
@@ -239,11 +275,21 @@ class Index:
         return self._with_neighbours(max(rest, key=lambda i: worth[i])) if rest else set()
 
     def _article_for(self, ranking: "_Ranking", row: int, main: int) -> int:
-        """The article that answers one clause: the main one, unless another answers it far better."""
+        """The article that answers one clause: the main one, unless the clause names another's subject.
+
+        A score alone does not tell: 「お金はいりますか」 fits everywhere a little and belongs to the matter
+        at hand. A word of the other title that the main article does not hold says so plainly.
+        """
         scores = ranking.clause_articles[row]
         best = int(np.argmax(scores))
-        switch = scores[best] >= ABSTAIN_BELOW and scores[best] > SWITCH_ARTICLE_RATIO * scores[main]
-        return best if switch else main
+        if scores[best] < SWITCH_ARTICLE_RATIO * scores[main]:
+            return main
+        named = set(words(ranking.queries[row])) & set(words(self._title(best)))
+        known = {w for p in self.article_passages(self.articles[main]) for w in words(p.context)}
+        return best if named - known else main
+
+    def _title(self, article: int) -> str:
+        return self.passages[self._starts[article]].article_title
 
     def _worth(self, ranking: "_Ranking") -> Floats:
         """Passage scores plus what the kind of question asks for, shape (queries, passages)."""
@@ -253,7 +299,7 @@ class Index:
 
     def _with_neighbours(self, i: int) -> set[int]:
         start, end = self._spans[self.passages[i].article]
-        group = {i}
+        group = {i, *self._rows_beside(i)}
         if _LEANS_ON_PREVIOUS.match(self.passages[i].text) and i - 1 > start:
             group.add(i - 1)
         if _LEANS_ON_NEXT.search(self.passages[i].text):
@@ -261,6 +307,15 @@ class Index:
             rows = [j for j in range(i + 1, end) if self.passages[j].heading.endswith(lead)]
             group.update(rows[:MAX_LIST_ROWS])
         return group
+
+    def _rows_beside(self, i: int) -> list[int]:
+        """The other rows of a list: who needs one of the papers to bring needs them all."""
+        row = self.passages[i]
+        if not row.heading or row.text.endswith("。"):
+            return []
+        start, end = self._spans[row.article]
+        alike = (j for j in range(start, end) if self.passages[j].heading == row.heading)
+        return [j for j in alike if self.passages[j].quotable][:MAX_LIST_ROWS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,12 +325,14 @@ class _Ranking:
     passages: Floats
     """Shape (queries, passages)."""
     clause_articles: Floats
-    """Shape (queries, articles)."""
+    """Shape (queries, articles): the mean of four views, see `Index.search`."""
     articles: Floats
-    """Shape (articles,): the whole message and its best clause, half and half."""
+    """Shape (articles,): of the whole message."""
+    evidence: Floats | None
+    """Shape (articles,): cosine of the whole message with each article's nearest sentence."""
 
 
-class _Bm25:
+class Bm25:
     """BM25 over words, divided by the most that the query could reach, so that a threshold has a meaning.
 
     scikit-learn's sparse counts rather than a ready BM25: the division needs every word's weight, also of
@@ -284,7 +341,16 @@ class _Bm25:
     Source: Lucene's variant, Kamphuis et al. 2020, doi:10.1007/978-3-030-45442-5_4.
     """
 
-    def __init__(self, documents: Sequence[Sequence[str]]) -> None:
+    def __init__(
+        self, documents: Sequence[Sequence[str]], analyse: Callable[[str], Sequence[str]] = words
+    ) -> None:
+        """Count.
+
+        Args:
+            documents: The terms of each document.
+            analyse: Cuts a query into the same kind of terms.
+        """
+        self._analyse = analyse
         self._counter = CountVectorizer(analyzer=tuple)
         try:
             counts = self._counter.fit_transform(documents).astype(np.float32)
@@ -300,7 +366,7 @@ class _Bm25:
 
     def scores(self, queries: Sequence[str]) -> Floats:
         """Shape (len(queries), documents), 0 to 1."""
-        return np.stack([self._scores(set(words(query))) for query in queries])
+        return np.stack([self._scores(set(self._analyse(query))) for query in queries])
 
     def _scores(self, query: set[str]) -> Floats:
         vocabulary = self._counter.vocabulary_
@@ -314,9 +380,21 @@ class _Bm25:
         return np.asarray(found / max(most, 1e-6), dtype=np.float32)
 
 
+def character_pairs(text: str) -> list[str]:
+    """Adjacent characters after NFKC, repeats kept: terms that need no dictionary."""
+    plain = "".join(unicodedata.normalize("NFKC", text).lower().split())
+    return [plain[i : i + 2] for i in range(max(1, len(plain) - 1))]
+
+
+def _spread(cosine: Floats) -> Floats:
+    """Encoders squeeze cosines into a narrow band: measured from a query's own average it spreads again."""
+    floor = cosine.mean(axis=1, keepdims=True)
+    return np.asarray(np.clip((cosine - floor) / np.maximum(1 - floor, 1e-6), 0, 1), dtype=np.float32)
+
+
 def _in_turn(queries: Sequence[str]) -> list[int]:
-    """Rows of the clauses, those that ask first; the whole message when it is one clause."""
-    return sorted(range(1, len(queries)), key=lambda row: not asks(queries[row])) or [0]
+    """Rows of the clauses that ask; the whole message when it is one clause or only tells a story."""
+    return [row for row in range(1, len(queries)) if asks(queries[row])] or [0]
 
 
 def _passage_words(passage: Passage) -> list[str]:

@@ -15,7 +15,7 @@ MOVING = "こんにちは。先月引っ越してきたのですが、転入届�
 
 
 def test_without_a_model_the_draft_is_the_articles_own_sentences(index: Index) -> None:
-    result = draft(MOVING, index=index, department="citizen_registry")
+    result = draft(MOVING, index=index, departments={"citizen_registry": 1.0})
     assert (result.status, result.origin, result.ready) == ("drafted", "template", True)
     assert "14日以内" in result.body
     assert "手数料はかかりません" in result.body

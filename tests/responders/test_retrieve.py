@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from responders.japanese import clauses, pairs
 from responders.knowledge import Article, Passage, split_passages
-from responders.retrieve import ABSTAIN_BELOW, Index
+from responders.retrieve import Index
 
 
 def hashing_embed(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -81,7 +81,7 @@ def test_search_filters_by_department_and_validity(passages: list[Passage]) -> N
 
 def test_what_no_article_knows_scores_below_the_threshold(index: Index) -> None:
     for question in ("宇宙旅行の切符を買いたい", "今日の夕飯のレシピは？", "プロ野球の試合結果"):
-        assert index.select(question).score < ABSTAIN_BELOW
+        assert index.select(question).score < index.abstain_below
 
 
 @pytest.mark.parametrize("text", ["", "。。。", "こんにちは。よろしくお願いします。", "👍", "\n"])

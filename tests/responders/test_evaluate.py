@@ -1,0 +1,119 @@
+"""The evaluation counts what it says, and the planted errors are errors."""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from responders.checks import Register, strict_gate
+from responders.errors import BadArticle
+from responders.evaluate import Case, evaluate_drafts, evaluate_search, load_cases, load_judged, queries_of
+from responders.knowledge import Article, Passage, split_passages
+from responders.mutate import mutations
+from responders.retrieve import Index
+
+TODAY = date(2026, 11, 24)
+BULKY = """粗大ごみの戸別収集の手数料は、1点300円です。
+粗大ごみの予約は、環境課(電話 0000-12-3108)で受け付けます。"""
+LIBRARY = "図書館の休館日は、毎週月曜日です。\n図書館の利用カードは、無料で作れます。"
+
+
+@pytest.fixture(scope="module")
+def passages() -> list[Passage]:
+    articles = [
+        Article(id="bulky", title="粗大ごみの出し方", department="waste", text=BULKY),
+        Article(id="library", title="図書館の利用", department="education", text=LIBRARY),
+    ]
+    return [passage for article in articles for passage in split_passages(article)]
+
+
+def _case(
+    text: str, gold: Sequence[tuple[str, str]], must: Sequence[str], must_not: Sequence[str] = ()
+) -> Case:
+    return Case("c", text, "waste", bool(gold), tuple(gold), tuple((m,) for m in must), tuple(must_not))
+
+
+def test_search_is_counted_beside_its_references(passages: list[Passage]) -> None:
+    queries = [("粗大ごみの手数料", frozenset({"bulky"})), ("図書館の休み", frozenset({"library"}))]
+    table = evaluate_search(queries, passages, Index(passages), None)
+    assert set(table) == {"ours", "char_bm25"}
+    assert table["ours"]["hit1"] == table["ours"]["mrr"] == 1.0
+    wrong = evaluate_search([("粗大ごみの手数料", frozenset({"other"}))], passages, Index(passages), None)
+    assert wrong["ours"]["hit10"] == 0.0
+
+
+def test_drafts_are_counted_by_rules(passages: list[Passage]) -> None:
+    fee = passages[1].text
+    cases = [
+        _case("粗大ごみの手数料はいくらですか", [("bulky", fee)], ["３００円"], ["500円"]),
+        _case("粗大ごみの手数料は高いですか", [("bulky", fee)], ["1,000円"], ["300円"]),
+        _case("飛行機の切符を買いたい", [], []),
+    ]
+    report = evaluate_drafts(cases, Index(passages), llm=None, register=Register(), today=TODAY)
+    assert report["selection"]["recall"] == 1.0
+    assert report["abstained"] == {"rightly": 1.0, "wrongly": 0.0}
+    assert report["facts"]["required_present"] == 0.5
+    assert (report["facts"]["wrong"], report["facts"]["invented_unflagged"]) == (1, 0)
+    assert report["drafts"]["by_origin"] == {"template": 2}
+    assert report["gate"]["planted"] == len(list(mutations([p.text for p in passages[1:3]]))) * 2
+    assert len(report["sample"]) == 3
+
+
+TRUE = [
+    "粗大ごみの戸別収集の手数料は、机が300円、ベッドが1,500円です。",
+    "転入した方は、4月1日までに市民課(電話 0000-12-3101)へ届け出てください。",
+    "犬を飼う方は、登録が必要です。",
+]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["digit", "fee", "phone", "date", "department", "negation", "dropped_condition", "wrong_row"],
+)
+def test_every_kind_of_error_is_planted_once_and_refused_by_the_gate(kind: str) -> None:
+    [spoilt] = [texts for found, texts in mutations(TRUE) if found == kind]
+    assert sum(a != b for a, b in zip(spoilt, TRUE, strict=True)) == 1
+    article = Article(id="a", title="手続き", department="waste", text="\n".join(TRUE))
+    selected = [p for p in split_passages(article) if p.ordinal > 0]
+    assert strict_gate("\n".join(TRUE), selected).passed
+    assert not strict_gate("\n".join(spoilt), selected).passed
+
+
+def test_sentences_without_facts_offer_no_place_for_an_error() -> None:
+    assert list(mutations(["お気をつけて。"])) == []
+
+
+@pytest.mark.parametrize(
+    ("load", "line"),
+    [(load_cases, '{"id": "x"}'), (load_cases, "{"), (load_judged, '{"text": "a"}'), (load_judged, "[]")],
+)
+def test_a_bad_line_is_named(load: Callable[[Path], object], line: str, tmp_path: Path) -> None:
+    path = tmp_path / "cases.jsonl"
+    path.write_text(f"{line}\n", encoding="utf-8")
+    with pytest.raises(BadArticle) as caught:
+        load(path)
+    assert caught.value.line == 1
+
+
+def test_only_the_best_grade_counts_as_an_answer(tmp_path: Path) -> None:
+    path = tmp_path / "queries.jsonl"
+    rows = [{"text": "a", "relevance": {"1": 2, "2": 1}}, {"text": "b", "relevance": {"3": 1}}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert load_judged(path) == [("a", frozenset({"1"}))]
+
+
+def test_the_authored_set_is_whole_and_its_gold_sentences_stand_in_the_articles() -> None:
+    from responders.knowledge import read_folder
+
+    data = Path(__file__).resolve().parents[2] / "data"
+    cases = load_cases(data / "evaluation" / "drafts.jsonl")
+    texts = {
+        (p.article, p.text) for a in read_folder(data / "knowledge") for p in split_passages(a) if p.quotable
+    }
+    assert len(cases) == 150
+    assert sum(not c.answerable for c in cases) == 40
+    missing = [gold for case in cases for gold in case.gold if gold not in texts]
+    assert missing == []
+    assert len(queries_of(cases)) == 110
