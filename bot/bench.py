@@ -4,13 +4,14 @@
 of ``tests/platforms``, so they need the source tree.
 """
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from sqlmodel import select
 
 from bot import auth, city, inquiries
 from bot.app import create_app
-from bot.db import make_engine, migrate, reading, transaction
+from bot.db import make_engine, migrate, now, reading, transaction
 from bot.models import Inquiry, InquiryStatus, Message, Role, Staff
 from bot.settings import Settings
 from classifiers.dataset import load_file
@@ -34,24 +35,173 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def routing(settings: Settings) -> dict[str, Any]:
-    """Milliseconds per message of the served classifier, and how it starts."""
-    began = time.perf_counter()
+    """The served classifier beside the same network in torch (eager, fp32) in the same run.
+
+    One message: one thread each. 256 messages of mixed length in arrival order: two cores each, torch in
+    batches of 32. ``label_changes`` counts messages whose label depends on their neighbours.
+    """
     classifier = DepartmentClassifier(settings.effective_classifier_dir)
-    ready = time.perf_counter() - began
-    texts = [e.text for e in load_file(settings.city_dir / "inquiries" / "test.jsonl", classifier.labels)]
-    times = [_timed(lambda text=text: classifier.predict(text)) for text in texts]  # type: ignore[misc]
+    texts = _mixed_messages(settings.city_dir / "inquiries" / "test.jsonl", classifier.labels)
+    reference = _EagerTorch(settings)
+    alone = [_timed(lambda text=text: classifier.predict(text)) for text in texts]  # type: ignore[misc]
+    eager_alone = [_timed(lambda text=text: reference.run([text], threads=1)) for text in texts[:64]]  # type: ignore[misc]
+    together: list[Any] = []
+    seconds = _timed(lambda: together.extend(classifier.predict_many(texts)))
+    batches = [texts[i : i + 32] for i in range(0, len(texts), 32)]
+    eager_seconds = sum(_timed(lambda batch=batch: reference.run(batch, threads=2)) for batch in batches)  # type: ignore[misc]
+    tops = [next(iter(p.probabilities)) for p in together]
+    changes = sum(
+        next(iter(classifier.predict(t).probabilities)) != top for t, top in zip(texts, tops, strict=True)
+    )
     return {
         "messages": len(texts),
-        "ready_s": round(ready, 3),
-        "one_p50_ms": round(median(times) * 1000, 2),
-        "one_p99_ms": round(sorted(times)[int(len(times) * 0.99) - 1] * 1000, 2),
+        "one_p50_ms": round(median(alone) * 1000, 2),
+        "one_p99_ms": round(sorted(alone)[int(len(alone) * 0.99) - 1] * 1000, 2),
+        "eager_one_p50_ms": round(median(eager_alone) * 1000, 2),
+        "one_ratio": round(median(alone[:64]) / median(eager_alone), 3),
+        "many_per_s": round(len(texts) / seconds, 1),
+        "eager_many_per_s": round(len(texts) / eager_seconds, 1),
+        "many_speedup": round(eager_seconds / seconds, 2),
+        "label_changes": changes,
+        **_serving_cost(settings.effective_classifier_dir),
     }
+
+
+def _mixed_messages(path: Path, labels: Sequence[str]) -> list[str]:
+    """256 messages in a fixed shuffle; every eighth is four in one, as long complaints are."""
+    import random
+
+    texts = [e.text for e in load_file(path, labels)]
+    random.Random(1).shuffle(texts)  # noqa: S311  (an order, not a secret)
+    return ["。".join(texts[i : i + 4]) if i % 8 == 0 else texts[i] for i in range(256)]
+
+
+class _EagerTorch:
+    """The reference: the encoder and a head of the same width, as transformers runs them."""
+
+    def __init__(self, settings: Settings) -> None:
+        import torch
+        from transformers import AutoModel
+
+        from classifiers.backbone import fetch_backbone
+        from classifiers.dataset import load_labels
+        from classifiers.router import Router
+        from classifiers.tokens import load_tokenizer
+
+        folder = fetch_backbone(settings.backbone)
+        encoder = AutoModel.from_pretrained(folder, dtype=torch.float32)
+        self._model = Router(
+            encoder, encoder.config.hidden_size, len(load_labels(settings.city_dir).all)
+        ).eval()
+        self._tokenizer = load_tokenizer(folder / "tokenizer.json")
+
+    def run(self, texts: Sequence[str], threads: int) -> None:
+        import torch
+
+        from classifiers.router import pad
+        from classifiers.tokens import encode
+
+        torch.set_num_threads(threads)
+        with torch.no_grad():
+            self._model(*pad([encode(self._tokenizer, text, 256) for text in texts]))
+
+
+def _serving_cost(folder: Path) -> dict[str, Any]:
+    """Start and memory of a process that only routes, measured from inside a fresh one."""
+    code = (
+        "import json, sys, time; began = time.perf_counter()\n"
+        "from pathlib import Path; from classifiers.department import DepartmentClassifier\n"
+        f"model = DepartmentClassifier(Path({str(folder.resolve())!r}))\n"
+        "model.predict('ごみの日はいつですか')\n"
+        "ready = time.perf_counter() - began\n"
+        "for text in ('住民票', '税金' * 60) * 100: model.predict(text)\n"
+        "rss = next(l for l in open('/proc/self/status') if l.startswith('VmRSS'))\n"
+        "print(json.dumps({'ready_s': round(ready, 3), 'serving_rss_mb': int(rss.split()[1]) // 1024,"
+        " 'imports_torch': 'torch' in sys.modules}))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, check=True, cwd=ROOT)  # noqa: S603  (all ours)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def _timed(call: Callable[[], object]) -> float:
     began = time.perf_counter()
     call()
     return time.perf_counter() - began
+
+
+def drafts(settings: Settings, questions: int = 30) -> dict[str, Any]:
+    """The drafting pipeline beside the raw model server, on questions of the authored evaluation set.
+
+    ``overhead`` is what the pipeline adds to the server's own time for the same request; ``first_token_s``
+    is measured on a stream of the same request.
+    """
+    from bot import evaluation
+    from responders.draft import draft, reword
+    from responders.evaluate import load_cases
+    from responders.fetch import default_model_path
+    from responders.serve import EmbeddedServer
+
+    cases = load_cases(settings.city_dir / "evaluation" / "drafts.jsonl")
+    texts = [c.text for c in cases if c.answerable][:questions]
+    _, index = evaluation.city_index(settings)
+    today = now().date()
+    results: list[Any] = []
+    template = [
+        _timed(lambda text=text: results.append(draft(text, index=index, today=today)))  # type: ignore[misc]
+        for text in texts
+    ]
+    drafted = [r for r in results if r.status == "drafted"]
+    server = EmbeddedServer(default_model_path())
+    server.start()
+    try:
+        llm = server.client(60.0)
+        began = time.perf_counter()
+        reworded = [reword(result, llm) for result in drafted]
+        wall = time.perf_counter() - began
+        first = [llm.first_token_seconds([p.text for p in r.passages]) for r in drafted[:10]]
+    finally:
+        server.stop()
+    model = sorted(float(r.model["seconds"]) for r in reworded if r.model.get("seconds"))
+    return {
+        "questions": len(texts),
+        "drafted": len(drafted),
+        "template_p50_ms": round(median(template) * 1000, 1),
+        "template_p95_ms": round(_p95(template) * 1000, 1),
+        "rewrite_p50_s": round(median(model), 2),
+        "rewrite_p95_s": round(_p95(model), 2),
+        "first_token_p50_s": round(median(first), 2),
+        "overhead": round(wall / sum(model) - 1, 4),
+        "reworded": sum(r.origin == "model" for r in reworded),
+        **_search_at_scale(settings, 2_000, texts),
+    }
+
+
+def _p95(values: Sequence[float]) -> float:
+    return sorted(values)[max(0, round(len(values) * 0.95) - 1)]
+
+
+def _search_at_scale(settings: Settings, articles: int, texts: Sequence[str]) -> dict[str, Any]:
+    """Search time over many articles: the city's own, repeated under other ids, with their real vectors."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from bot import evaluation, services
+    from responders.retrieve import Index
+
+    passages, small = evaluation.city_index(settings)
+    copies = -(-articles // len(small.articles))
+    many = [replace(p, article=f"{p.article}-{i}") for i in range(copies) for p in passages]
+    assert small.vectors is not None  # noqa: S101  (the bench needs the encoder)
+    index = Index(many, np.concatenate([small.vectors] * copies), services.load_embed(settings))
+    times = [_timed(lambda text=text: index.search(text, today=now().date())) for text in texts]  # type: ignore[misc]
+    return {
+        "articles": len(index.articles),
+        "passages": len(many),
+        "search_p95_ms": round(_p95(times) * 1000, 1),
+    }
 
 
 @dataclass

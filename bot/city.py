@@ -27,6 +27,7 @@ NEEDED_TEXTS = frozenset(
         "status_closed",
         "status_not_found",
         "emergency_notice",
+        "second_matter",
         "unsupported_message",
         "out_of_scope",
         "account_help",
@@ -54,9 +55,13 @@ def load(session: Session, folder: Path) -> None:
 def _load_departments(session: Session, path: Path) -> None:
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     try:
-        for position, row in enumerate([*raw["departments"], raw["front_desk"]]):
-            known = session.get(Department, row["id"])
-            department = known or Department(id=row["id"], name="", short="", position=0)
+        rows = [*raw["departments"], raw["front_desk"]]
+        known = {row["id"] for row in rows}
+        for position, row in enumerate(rows):
+            if (successor := row.get("successor")) and successor not in known:
+                raise BadCityFile(f"{path}: {row['id']}: unknown successor {successor!r}")
+            department = session.get(Department, row["id"])
+            department = department or Department(id=row["id"], name="", short="", position=0)
             _fill(department, row, position)
             session.add(department)
     except KeyError as missing:
@@ -69,6 +74,7 @@ def _fill(department: Department, row: dict[str, Any], position: int) -> None:
     department.covers, department.phone = row.get("covers", ""), row.get("phone", "")
     department.floor = row.get("floor", "")
     department.valid_from, department.valid_to = row.get("valid_from"), row.get("valid_to")
+    department.successor_id = row.get("successor")
 
 
 def _load_fixed_texts(session: Session, path: Path) -> None:
@@ -111,3 +117,19 @@ def departments(session: Session, today: date | None = None) -> list[Department]
 def department_names(session: Session) -> dict[str, str]:
     """Department id → name."""
     return {d.id: d.name for d in departments(session)}
+
+
+def switch_drafting(session: Session, department_id: str, *, on: bool, actor: str, screen: str) -> None:
+    """The kill switch of one department, or of all with ``all``; triage and replies by hand go on.
+
+    Raises:
+        LookupError: No such department.
+    """
+    rows = [d for d in departments(session) if department_id in ("all", d.id)]
+    if not rows:
+        raise LookupError(f"no department {department_id!r}")
+    for department in rows:
+        department.drafting_enabled = on
+        session.add(department)
+    action = "drafting_on" if on else "drafting_off"
+    audit.record(session, actor=actor, action=action, subject=f"department:{department_id}", screen=screen)

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 some lines or checks failed, 2 wrong use, 3 something need
 
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +21,6 @@ _FILE = click.argument("file", type=click.File("rb"), metavar="FILE")
 
 
 def _settings() -> Settings:
-    import os
-
     from bot.install import load_secrets
 
     try:
@@ -107,14 +106,24 @@ def _serve_worker(settings: Settings) -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the trained model; default: the one in use."
 )
-def train(out: Path | None) -> None:
+@click.option("--from-cases", is_flag=True, help="Make a challenger that also learns from released cases.")
+def train(out: Path | None, from_cases: bool) -> None:
     """Fine-tune the routing classifier on data/inquiries.
 
-    Example: madoguchi train --out /tmp/challenger
+    With --from-cases the result predicts silently until a supervisor promotes it on /supervise/routing.
+
+    Example: madoguchi train --from-cases
     """
     from classifiers.train import train as run
 
     settings = _settings()
+    if from_cases:
+        from bot.db import make_engine
+        from bot.learning import train_challenger
+
+        row = train_challenger(settings, make_engine(settings.effective_database_url))
+        click.echo(json.dumps({"model": row.folder, "examples": row.examples, **row.metrics}))
+        return
     folder = run(out or settings.effective_classifier_dir, settings.city_dir, settings.backbone)
     click.echo((folder / "metrics.json").read_text())
 
@@ -128,6 +137,7 @@ def route(file: IO[bytes]) -> None:
     """
     from bot.jsonl import answer_each
     from classifiers import language, safety
+    from classifiers.alarm import raises_alarm
     from classifiers.department import DepartmentClassifier
     from classifiers.errors import ClassifierError
 
@@ -143,7 +153,10 @@ def route(file: IO[bytes]) -> None:
         except ClassifierError as reason:
             raise ValueError(f"{type(reason).__name__}: {reason}") from reason
         flag = safety.check(text)
-        flags = [f"emergency:{flag.kind}"] if flag else []
+        alarm = raises_alarm(flag, found)
+        flags = [f"emergency:{flag.kind if flag else 'model'}"] if alarm else []
+        if found.also:
+            flags.append(f"also:{found.also}")
         if (spoken := language.detect(text)) != "ja":
             flags.append(f"language:{spoken}")
         return {
@@ -209,12 +222,18 @@ def draft(file: IO[bytes]) -> None:
 def _writer() -> Any:  # noqa: ANN401
     from bot.db import make_engine
     from bot.services import load_writer
+
+    settings = _with_embedded_model(_settings())
+    return load_writer(settings, make_engine(settings.effective_database_url))
+
+
+def _with_embedded_model(settings: Settings) -> Settings:
+    """The running product's own model, when no other endpoint is named."""
     from bot.supervisor import embedded_llm_url
 
-    settings = _settings()
     if not settings.llm_base_url and (url := embedded_llm_url()):
-        settings = settings.model_copy(update={"llm_base_url": url})
-    return load_writer(settings, make_engine(settings.effective_database_url))
+        return settings.model_copy(update={"llm_base_url": url})
+    return settings
 
 
 @main.group()
@@ -350,25 +369,74 @@ def doctor() -> None:
     raise SystemExit(0 if all(f.ok for f in findings) else 1)
 
 
-@main.command()
-@click.argument("what", type=click.Choice(["routing"]))
-@click.option(
-    "--data", type=click.Path(exists=True, path_type=Path), help="Labelled JSONL; default: the frozen test."
-)
-def evaluate(what: str, data: Path | None) -> None:
-    """Measure quality on labelled messages; prints one JSON object.
+@main.group()
+def evaluate() -> None:
+    """Quality on labelled sets; each prints one JSON object.
 
     Example: madoguchi evaluate routing
     """
+
+
+@evaluate.command("routing")
+@click.option(
+    "--data", type=click.Path(exists=True, path_type=Path), help="Labelled JSONL; default: the frozen test."
+)
+@click.option("--pictures", type=click.Path(path_type=Path), help="Folder for the curves as SVG.")
+def evaluate_routing(data: Path | None, pictures: Path | None) -> None:
+    """Measure the routing on labelled messages.
+
+    Example: madoguchi evaluate routing --pictures /tmp/curves
+    """
+    from classifiers.curves import coverage_svg, reliability_svg
     from classifiers.evaluate import evaluate as run
 
     settings = _settings()
     path = data or settings.city_dir / "inquiries" / "test.jsonl"
-    click.echo(json.dumps(run(settings.effective_classifier_dir, path), ensure_ascii=False))
+    report = run(settings.effective_classifier_dir, path)
+    if pictures:
+        pictures.mkdir(parents=True, exist_ok=True)
+        (pictures / "reliability.svg").write_text(reliability_svg(report["curves"]["reliability"]))
+        (pictures / "coverage.svg").write_text(coverage_svg(report["curves"]["coverage_accuracy"]))
+    click.echo(json.dumps(report, ensure_ascii=False))
+
+
+@evaluate.command("search")
+@click.option("--queries", type=click.Path(exists=True, path_type=Path), help='{"text","relevance"} lines.')
+@click.option(
+    "--knowledge", type=click.Path(exists=True, path_type=Path), help="Folder or JSONL of articles."
+)
+def evaluate_search(queries: Path | None, knowledge: Path | None) -> None:
+    """Measure the search beside character BM25 and the plain encoder.
+
+    Example: madoguchi evaluate search
+    """
+    from bot.evaluation import search as run
+
+    click.echo(json.dumps(run(_settings(), queries, knowledge), ensure_ascii=False))
+
+
+@evaluate.command("drafts")
+@click.option("--template", is_flag=True, help="Without the model: the verbatim sentences.")
+@click.option("--sample", is_flag=True, help="Print twenty drafts to read instead of the figures.")
+def evaluate_drafts(template: bool, sample: bool) -> None:
+    """Measure selection, abstention, facts, gate and cost on data/evaluation/drafts.jsonl.
+
+    Example: madoguchi evaluate drafts --template
+    """
+    from bot.calendar import load_calendar
+    from bot.evaluation import drafts as run
+
+    settings = _settings() if template else _with_embedded_model(_settings())
+    if template:
+        settings = settings.model_copy(update={"llm_base_url": ""})
+    zone = load_calendar(settings.city_dir / "calendar.yaml").zone
+    report = run(settings, datetime.now(UTC).astimezone(zone).date())
+    shown = report.pop("sample")
+    click.echo(json.dumps(shown if sample else report, ensure_ascii=False, indent=1 if sample else None))
 
 
 @main.command()
-@click.argument("name", type=click.Choice(["routing", "channels", "chaos"]))
+@click.argument("name", type=click.Choice(["routing", "drafts", "channels", "chaos"]))
 @click.option("--kills", default=5, show_default=True, help="chaos: how often the worker is killed.")
 @click.option("--messages", default=200, show_default=True, help="channels: how many messages.")
 @click.option("--json", "_json", is_flag=True, help="One JSON object as the last line (always so).")
@@ -381,6 +449,7 @@ def bench(name: str, kills: int, messages: int, _json: bool) -> None:
 
     result = {
         "routing": lambda: benches.routing(_settings()),
+        "drafts": lambda: benches.drafts(_settings()),
         "channels": lambda: benches.channels(messages),
         "chaos": lambda: benches.chaos(kills),
     }[name]()

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from sqlmodel import select
 
-from bot import audit, services
-from bot.db import make_engine, reading
+from bot import audit, city, monitoring, organisation, services
+from bot.calendar import load_calendar
+from bot.db import make_engine, now, reading
 from bot.models import Department, KnowledgeArticle
 from bot.settings import Settings
 
@@ -27,6 +28,7 @@ def examine(settings: Settings) -> list[Finding]:
         "audit chain": _audit_chain,
         "knowledge": _knowledge,
         "classifier": _classifier,
+        "organisation": _organisation,
         "encoder": _encoder,
         "LINE settings": _line,
     }
@@ -65,9 +67,21 @@ def _knowledge(settings: Settings) -> str:
 
 
 def _classifier(settings: Settings) -> str:
-    if services.load_classifier(settings) is None:
+    live = services.load_classifier(settings, make_engine(settings.effective_database_url))
+    if live is None:
         raise LookupError(f"nothing usable in {settings.effective_classifier_dir}: run `madoguchi train`")
-    return str(settings.effective_classifier_dir)
+    return f"model {live.champion().version[:12]}"
+
+
+def _organisation(settings: Settings) -> str:
+    """The model must know the departments of today, and no other."""
+    today = now().astimezone(load_calendar(settings.city_dir / "calendar.yaml").zone).date()
+    with reading(make_engine(settings.effective_database_url)) as session:
+        departments = {d.id: d for d in city.departments(session)}
+        facts = monitoring.model_facts(session, settings)
+    if troubles := organisation.misfits(facts.get("departments", []), departments, today):
+        raise ValueError(" ".join(troubles))
+    return "model and departments fit"
 
 
 def _encoder(settings: Settings) -> str:

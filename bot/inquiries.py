@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -31,6 +32,8 @@ from bot.models import (
     OutboxMessage,
     Role,
     Staff,
+    TrainingExample,
+    Transfer,
 )
 from bot.privacy import mask
 from channels.message import MAX_TEXT_UNITS, storable, utf16_units
@@ -47,8 +50,18 @@ def open_inquiry(
     calendar: Calendar,
     *,
     prediction: dict[str, Any],
+    linked_to: Inquiry | None = None,
 ) -> Inquiry:
-    """Register a new matter; it gets its receipt number here."""
+    """Register a new matter; it gets its receipt number here.
+
+    Args:
+        session: The caller's transaction.
+        conversation: Whose matter.
+        department_id: Where it lies first.
+        calendar: For the due date.
+        prediction: What the routing said, for the screen and for monitoring.
+        linked_to: The case of the same message's first matter; the two share its thread.
+    """
     inquiry = Inquiry(
         receipt_number=_receipt_number(session, calendar.zone),
         conversation_id=conversation.id,
@@ -56,6 +69,7 @@ def open_inquiry(
         department_id=department_id,
         prediction=prediction,
         due_at=calendar.due(now()),
+        linked_to=linked_to.id if linked_to else None,
     )
     session.add(inquiry)
     session.flush()
@@ -81,10 +95,14 @@ def _receipt_number(session: Session, zone: ZoneInfo) -> str:
 
 
 def current(session: Session, conversation_id: UUID) -> Inquiry | None:
-    """The newest open case of a conversation."""
+    """The newest open case of a conversation; a second matter of a message never takes what comes later."""
     query = (
         select(Inquiry)
-        .where(Inquiry.conversation_id == conversation_id, col(Inquiry.status).in_(OPEN_STATUSES))
+        .where(
+            Inquiry.conversation_id == conversation_id,
+            col(Inquiry.status).in_(OPEN_STATUSES),
+            col(Inquiry.linked_to).is_(None),
+        )
         .order_by(col(Inquiry.created_at).desc())
         .with_for_update()
     )
@@ -154,14 +172,18 @@ def supersede(session: Session, inquiry: Inquiry) -> None:
 
 def on_unsend(session: Session, inquiry_id: UUID) -> None:
     """The citizen took words back: a draft that answers them is void."""
-    inquiry = session.get_one(Inquiry, inquiry_id)
-    if inquiry.status not in QUEUE_STATUSES:
-        return
-    if words(session, inquiry):
-        request_draft(session, inquiry)
-    else:
-        supersede(session, inquiry)
-        _move(session, inquiry, InquiryStatus.withdrawn)
+    both = select(Inquiry).where((col(Inquiry.id) == inquiry_id) | (col(Inquiry.linked_to) == inquiry_id))
+    for inquiry in session.exec(both).all():
+        session.execute(sa.delete(TrainingExample).where(col(TrainingExample.inquiry_id) == inquiry.id))
+        inquiry.prediction = {**inquiry.prediction, "words": []}
+        session.add(inquiry)
+        if inquiry.status not in QUEUE_STATUSES:
+            continue
+        if words(session, inquiry):
+            request_draft(session, inquiry)
+        else:
+            supersede(session, inquiry)
+            _move(session, inquiry, InquiryStatus.withdrawn)
 
 
 def withdraw(session: Session, inquiry: Inquiry) -> None:
@@ -181,7 +203,7 @@ def words(session: Session, inquiry: Inquiry) -> str:
     query = (
         select(Message.text)
         .where(
-            Message.inquiry_id == inquiry.id,
+            Message.inquiry_id == (inquiry.linked_to or inquiry.id),
             Message.direction == "in",
             col(Message.hidden_at).is_(None),
             Message.text != "",
@@ -240,6 +262,79 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
         passages=[p.id for p in sources],
     )
     return True
+
+
+def improve(session: Session, inquiry_id: UUID, generation: int, result: DraftResult, text: str) -> bool:
+    """Put the model's rewording into the pending draft that shows the verbatim sentences.
+
+    The case's version stays: a person who is reading the verbatim text may still approve what they see.
+
+    Returns:
+        False if the draft was decided or replaced meanwhile.
+    """
+    inquiry = _locked(session, inquiry_id)
+    query = select(Draft).where(Draft.inquiry_id == inquiry_id, Draft.status == DraftStatus.pending)
+    draft = session.exec(query.with_for_update()).first()
+    same = draft is not None and draft.passages == _plain(result.passages)
+    if draft is None or not same or inquiry.generation != generation:
+        return False  # decided, or a person chose other sentences meanwhile
+    draft.text, draft.origin, draft.ready = text, result.origin, result.ready
+    draft.sentences, draft.findings = _plain(result.sentences), _plain(result.findings)
+    draft.flags, draft.model = list(result.flags), dict(result.model)
+    session.add(draft)
+    _audit(
+        session,
+        inquiry,
+        "system:responder",
+        "reword",
+        "worker",
+        draft=draft.id,
+        origin=draft.origin,
+        ready=draft.ready,
+        model=draft.model,
+    )
+    return True
+
+
+def recompose(
+    session: Session,
+    draft_id: UUID,
+    result: DraftResult,
+    text: str,
+    *,
+    staff: Staff,
+    seen_version: int,
+    screen: str,
+) -> None:
+    """A person chose the sentences: the pending draft now stands on them.
+
+    Args:
+        session: The caller's transaction.
+        draft_id: The draft on their screen.
+        result: Composed from the ticked passages.
+        text: The whole reply around it.
+        staff: Who ticked; the ticks are kept, for they show which sentences answer.
+        seen_version: The case's version on their screen.
+        screen: Where.
+
+    Raises:
+        NotFound, NotAllowed, DraftNotPending, CaseChanged: See `approve`.
+    """
+    draft = session.get(Draft, draft_id)
+    if draft is None:
+        raise NotFound
+    inquiry = for_decision(session, draft.inquiry_id, staff)
+    if draft.status != DraftStatus.pending:
+        raise DraftNotPending
+    if inquiry.version != seen_version:
+        raise CaseChanged
+    before = [p["article"] + "#" + str(p["ordinal"]) for p in draft.passages]
+    draft.text, draft.origin, draft.ready = text, result.origin, result.ready
+    draft.sentences, draft.findings = _plain(result.sentences), _plain(result.findings)
+    draft.passages, draft.flags = _plain(result.passages), list(result.flags)
+    session.add(draft)
+    ticked = [p.id for p in result.passages]
+    _audit(session, inquiry, staff.login, "recompose", screen, draft=draft.id, before=before, ticked=ticked)
 
 
 def _plain(values: Sequence[Any]) -> list[Any]:
@@ -413,11 +508,40 @@ def transfer(
     if department_id == inquiry.department_id or session.get(Department, department_id) is None:
         raise TextRefused("移管先の課を選んでください。")
     reason, before = _reason(reason), inquiry.department_id
-    supersede(session, inquiry)
-    route(session, inquiry, department_id, drafting=drafting)
+    _move_department(session, inquiry, department_id, staff=staff, drafting=drafting)
     _audit(
         session, inquiry, staff.login, "transfer", screen, before=before, after=department_id, reason=reason
     )
+
+
+def reorganise(session: Session, inquiry: Inquiry, department_id: str, *, drafting: bool) -> None:
+    """The department ended; its successor takes the case over (機構改革)."""
+    before = inquiry.department_id
+    _move_department(session, inquiry, department_id, staff=None, drafting=drafting)
+    _audit(
+        session, inquiry, "system:organisation", "reorganise", "worker", before=before, after=department_id
+    )
+
+
+def _move_department(
+    session: Session, inquiry: Inquiry, department_id: str, *, staff: Staff | None, drafting: bool
+) -> None:
+    """Whoever decided: the step is kept as a row, and a matter that people work on gets a new draft."""
+    session.add(
+        Transfer(
+            inquiry_id=inquiry.id,
+            from_department=inquiry.department_id,
+            to_department=department_id,
+            staff_id=staff.id if staff else None,
+        )
+    )
+    reason = HandOffReason(inquiry.hand_off_reason) if inquiry.hand_off_reason else None
+    if inquiry.emergency or reason == HandOffReason.asked_for_person:
+        inquiry.department_id = department_id
+        hand_off(session, inquiry, reason or HandOffReason.emergency)
+        return
+    supersede(session, inquiry)
+    route(session, inquiry, department_id, drafting=drafting)
 
 
 def close(
@@ -448,11 +572,35 @@ def acknowledge(session: Session, inquiry_id: UUID, *, staff: Staff, screen: str
         _audit(session, inquiry, staff.login, "acknowledge", screen)
 
 
+def escalate_alarms(session: Session, before: datetime) -> int:
+    """Emergencies that nobody took note of since ``before``: from now on everybody sees them.
+
+    Returns:
+        How many alarms escalated.
+    """
+    query = select(Inquiry).where(
+        col(Inquiry.emergency).is_(True),
+        col(Inquiry.acknowledged_by).is_(None),
+        col(Inquiry.alarm_escalated_at).is_(None),
+        Inquiry.created_at < before,
+    )
+    overdue = session.exec(query.with_for_update()).all()
+    for inquiry in overdue:
+        inquiry.alarm_escalated_at = now()
+        session.add(inquiry)
+        _audit(session, inquiry, "system:alarm", "escalate_alarm", "worker")
+    return len(overdue)
+
+
 def visible(staff: Staff) -> sa.ColumnElement[bool]:
-    """Condition of the cases this person may see: their department's; the front desk and supervisors all."""
+    """Condition of the cases this person may see: their department's; the front desk and supervisors all.
+
+    An emergency that nobody took note of in time is everybody's, until somebody does.
+    """
     if staff.role != Role.caseworker or staff.department_id == FRONT_DESK:
         return sa.true()
-    return col(Inquiry.department_id) == staff.department_id
+    unheard = col(Inquiry.alarm_escalated_at).is_not(None) & col(Inquiry.acknowledged_by).is_(None)
+    return (col(Inquiry.department_id) == staff.department_id) | unheard
 
 
 def for_decision(session: Session, inquiry_id: UUID, staff: Staff) -> Inquiry:

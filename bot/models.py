@@ -90,6 +90,19 @@ class OutboxStatus(StrEnum):
     """No definite answer and the retry key is no longer safe: a person must look."""
 
 
+class ModelStatus(StrEnum):
+    """Life of a trained classifier."""
+
+    challenger = "challenger"
+    """Predicts silently beside the champion."""
+    champion = "champion"
+    """Routes. When there is none, the model of the first set-up does."""
+    retired = "retired"
+    """Was champion; comes back when its successor is taken back."""
+    refused = "refused"
+    """Was never promoted, or was taken back."""
+
+
 class Role(StrEnum):
     """What a staff member may do."""
 
@@ -129,6 +142,9 @@ class Department(SQLModel, table=True):
     position: int
     valid_from: date | None = None
     valid_to: date | None = None
+    """Last day in force."""
+    successor_id: str | None = Field(default=None, foreign_key="department.id")
+    """Who takes over its cases after ``valid_to`` (機構改革)."""
     drafting_enabled: bool = True
 
 
@@ -209,6 +225,10 @@ class Inquiry(SQLModel, table=True):
     emergency: bool = False
     acknowledged_by: UUID | None = Field(default=None, foreign_key="staff.id")
     """Who took note of an emergency."""
+    alarm_escalated_at: datetime | None = _time(nullable=True)
+    """Nobody took note in time: since then everybody sees the alarm."""
+    linked_to: UUID | None = Field(default=None, foreign_key="inquiry.id", index=True)
+    """The case with which this one shares its thread: one message, two matters."""
     version: int = 1
     """Grows with every change; a decision names the version its author saw."""
     generation: int = 0
@@ -218,6 +238,49 @@ class Inquiry(SQLModel, table=True):
     due_at: datetime | None = _time(nullable=True)
     answered_at: datetime | None = _time(nullable=True)
     closed_at: datetime | None = _time(nullable=True)
+
+
+class Transfer(SQLModel, table=True):
+    """A case went from one department to another."""
+
+    id: UUID = _id()
+    inquiry_id: UUID = Field(foreign_key="inquiry.id", index=True)
+    from_department: str = Field(foreign_key="department.id")
+    to_department: str = Field(foreign_key="department.id")
+    staff_id: UUID | None = Field(default=None, foreign_key="staff.id")
+    """Who decided; nobody at a reorganisation."""
+    created_at: datetime = _time()
+
+
+class TrainingExample(SQLModel, table=True):
+    """A finished case that a supervisor released (or refused) as a lesson for the routing."""
+
+    id: UUID = _id()
+    inquiry_id: UUID = Field(foreign_key="inquiry.id", unique=True)
+    text: str
+    """The citizen's words, personal data masked; erased when the citizen takes them back."""
+    department_id: str = Field(foreign_key="department.id")
+    """Where the case ended."""
+    used: bool
+    """False: the supervisor looked and refused."""
+    authorised_by: UUID = Field(foreign_key="staff.id")
+    authorised_at: datetime = _time()
+
+
+class RoutingModel(SQLModel, table=True):
+    """A trained classifier beside the first one, and what was decided about it."""
+
+    id: UUID = _id()
+    folder: str = Field(unique=True)
+    """Name inside ``models/`` of the data folder."""
+    status: ModelStatus = _enum(index=True)
+    examples: int
+    """How many lessons from cases it learnt from."""
+    metrics: dict[str, Any] = _json(dict)
+    """The comparison with the champion of its day."""
+    created_at: datetime = _time()
+    decided_by: UUID | None = Field(default=None, foreign_key="staff.id")
+    decided_at: datetime | None = _time(nullable=True)
 
 
 class Message(SQLModel, table=True):
@@ -376,9 +439,15 @@ class KnowledgeArticle(SQLModel, table=True):
     data_class: str = "public"
     valid_from: date | None = None
     valid_to: date | None = None
+    review_on: date | None = None
+    """When its owner should look at it again; past it, the list marks it."""
     content_sha256: str
     imported_at: datetime = _time()
+    edited_by: UUID | None = Field(default=None, foreign_key="staff.id")
+    """Who wrote this version on the console; nobody: an import."""
     retired_at: datetime | None = _time(nullable=True)
+    retired_by: UUID | None = Field(default=None, foreign_key="staff.id")
+    """Who retired the article on the console; nobody: a newer version or an import did."""
 
 
 class KnowledgePassage(SQLModel, table=True):

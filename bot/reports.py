@@ -76,12 +76,13 @@ class QueueRow:
 def queue(session: Session, staff: Staff, department_id: str | None, *, done: bool = False) -> list[QueueRow]:
     """Cases this person may see: emergencies first, then the oldest; done ones newest first."""
     first = _first_message()
+    spoken_in = sa.func.coalesce(col(Inquiry.linked_to), col(Inquiry.id))
     query = (
         select(Inquiry, Conversation.channel, Department.name, Message.text)
         .join(Conversation, col(Inquiry.conversation_id) == col(Conversation.id))
         .join(Department, col(Inquiry.department_id) == col(Department.id))
-        .outerjoin(first, first.c.inquiry_id == col(Inquiry.id))
-        .outerjoin(Message, (col(Message.inquiry_id) == col(Inquiry.id)) & (col(Message.seq) == first.c.seq))
+        .outerjoin(first, first.c.inquiry_id == spoken_in)
+        .outerjoin(Message, (col(Message.inquiry_id) == spoken_in) & (col(Message.seq) == first.c.seq))
         .where(inquiries.visible(staff))
         .limit(PAGE * 2)
     )
@@ -135,6 +136,8 @@ class Case:
     history: list[AuditEntry]
     guesses: list[tuple[str, int]]
     """The likely departments with per cent."""
+    linked: list[Inquiry]
+    """Cases of the same message's other matters."""
 
 
 def case(session: Session, inquiry_id: UUID, staff: Staff) -> Case:
@@ -148,20 +151,25 @@ def case(session: Session, inquiry_id: UUID, staff: Staff) -> Case:
         raise NotFound
     departments = city.departments(session)
     by_id = {d.id: d for d in departments}
-    outgoing = session.exec(select(OutboxMessage).where(OutboxMessage.inquiry_id == inquiry.id)).all()
+    root = inquiry.linked_to or inquiry.id
+    family = session.exec(
+        select(Inquiry).where((col(Inquiry.id) == root) | (col(Inquiry.linked_to) == root))
+    ).all()
+    in_family = col(Message.inquiry_id).in_([one.id for one in family])
+    related = col(OutboxMessage.inquiry_id).in_([one.id for one in family])
+    outgoing = session.exec(select(OutboxMessage).where(related)).all()
     return Case(
         inquiry=inquiry,
         conversation=session.get_one(Conversation, inquiry.conversation_id),
         department=by_id[inquiry.department_id],
         departments=departments,
-        thread=list(
-            session.exec(select(Message).where(Message.inquiry_id == inquiry.id).order_by(col(Message.seq)))
-        ),
+        thread=list(session.exec(select(Message).where(in_family).order_by(col(Message.seq)))),
         deliveries={row.id: row for row in outgoing},
         waiting=[row for row in outgoing if row.status != OutboxStatus.accepted],
         draft=_pending_draft(session, inquiry.id),
         history=_history(session, inquiry.receipt_number),
         guesses=_guesses(inquiry.prediction, by_id),
+        linked=[one for one in family if one.id != inquiry.id],
     )
 
 

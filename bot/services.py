@@ -12,12 +12,12 @@ from bot import drafting
 from bot.calendar import load_calendar
 from bot.dialogue_client import DialogueClient
 from bot.knowledge import Knowledge
+from bot.learning import LiveClassifier
 from bot.outbox import Sender
 from bot.settings import Settings
 from bot.triage import Brain
 from bot.workflow import Services
 from channels.webchat import WebChatSender
-from classifiers.department import DepartmentClassifier
 from classifiers.encoder import Encoder
 from classifiers.errors import ClassifierError
 from responders.llm import Llm
@@ -31,10 +31,10 @@ def encoder_dir(settings: Settings) -> Path:
     return settings.data_dir / "encoder"
 
 
-def load_classifier(settings: Settings) -> DepartmentClassifier | None:
-    """The trained classifier; None: every message goes to the front desk."""
+def load_classifier(settings: Settings, engine: Engine) -> LiveClassifier | None:
+    """The model that routes, and the challenger beside it; None: every message goes to the front desk."""
     try:
-        return DepartmentClassifier(settings.effective_classifier_dir)
+        return LiveClassifier(engine, settings)
     except ClassifierError as reason:
         log.error("no classifier, every message goes to the front desk: %s", reason)
         return None
@@ -47,12 +47,16 @@ def load_embed(settings: Settings, kind: str = "query") -> Embed | None:
         settings: Say where the encoder is.
         kind: ``query`` for a citizen's words, ``passage`` for an article's.
     """
+    encoder = _load_encoder(settings)
+    return _embedding(encoder, kind) if encoder else None
+
+
+def _load_encoder(settings: Settings) -> Encoder | None:
     try:
-        encoder = Encoder(encoder_dir(settings))
+        return Encoder(encoder_dir(settings))
     except ClassifierError as reason:
         log.error("no encoder, the search is lexical only: %s", reason)
         return None
-    return _embedding(encoder, kind)
 
 
 def _embedding(encoder: Encoder, kind: str) -> Callable[..., NDArray[np.float32]]:
@@ -98,7 +102,9 @@ def build(settings: Settings, engine: Engine) -> Services:
     calendar = load_calendar(settings.city_dir / "calendar.yaml")
     return Services(
         engine=engine,
-        brain=Brain(calendar, load_classifier(settings), load_dialogue(settings), settings.drafting_enabled),
+        brain=Brain(
+            calendar, load_classifier(settings, engine), load_dialogue(settings), settings.drafting_enabled
+        ),
         writer=load_writer(settings, engine),
         senders=load_senders(settings),
     )
@@ -106,8 +112,10 @@ def build(settings: Settings, engine: Engine) -> Services:
 
 def load_writer(settings: Settings, engine: Engine) -> drafting.Writer:
     """What drafting needs."""
+    encoder = _load_encoder(settings)
+    query, passage = (_embedding(encoder, kind) if encoder else None for kind in ("query", "passage"))
     return drafting.Writer(
-        knowledge=Knowledge(engine, load_embed(settings)),
+        knowledge=Knowledge(engine, query, passage),
         llm=load_llm(settings),
         frame=drafting.load_frame(settings.city_dir),
         zone=load_calendar(settings.city_dir / "calendar.yaml").zone,

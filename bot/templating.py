@@ -13,7 +13,8 @@ def _local(value: datetime | None) -> str:
     return f"{value.astimezone(_JST):%Y年%-m月%-d日 %H:%M}" if value else ""
 
 
-def _short(value: datetime | None) -> str:
+def short(value: datetime | None) -> str:
+    """Month, day and time, as in lists."""
     return f"{value.astimezone(_JST):%-m/%-d %H:%M}" if value else ""
 
 
@@ -21,11 +22,21 @@ _ACTION_JA = {
     "receive": "受信",
     "open": "案件を登録",
     "propose": "下書きを作成",
+    "reword": "下書きを言い換え",
+    "recompose": "根拠の文を選び直し",
     "hand_off": "職員へ引継ぎ",
     "read": "閲覧",
     "approve": "承認",
     "return_draft": "下書きを差戻し",
     "transfer": "移管",
+    "reorganise": "機構改革による移管",
+    "escalate_alarm": "緊急の確認が遅れ、全員に通知",
+    "release_example": "学習データに使うことを承認",
+    "refuse_example": "学習データに使わないと判断",
+    "train_challenger": "振り分けモデルを学習",
+    "promote_model": "振り分けモデルを切替え",
+    "roll_back_model": "振り分けモデルを元に戻す",
+    "refuse_model": "振り分けモデルの候補を不採用",
     "close": "終了",
     "redraft": "下書きの作り直しを依頼",
     "acknowledge": "緊急の可能性を確認",
@@ -35,11 +46,18 @@ _ACTION_JA = {
     "failed": "送信できず",
     "uncertain": "送信できたか不明",
     "retry_delivery": "再送を指示",
+    "drafting_on": "下書き機能を再開",
+    "drafting_off": "下書き機能を停止",
     "sign_in": "ログイン",
     "sign_in_failed": "ログイン失敗",
     "create_staff": "職員を登録",
     "set_password": "パスワードを変更",
     "import_knowledge": "記事を取込み",
+    "create_article": "記事を作成",
+    "edit_article": "記事を編集",
+    "revert_article": "記事を以前の版に戻す",
+    "retire_article": "記事を廃止",
+    "restore_article": "記事を復活",
     "publish_fixed_text": "定型文を登録",
     "event_seen": "受信の異常を確認",
 }
@@ -67,7 +85,7 @@ _environment = Environment(
 )
 _environment.filters |= {
     "local": _local,
-    "short": _short,
+    "short": short,
     "stamp": _stamp,
     "action": _action,
     "actor": _actor,

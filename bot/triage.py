@@ -5,14 +5,15 @@ that does nothing if the message was decided already. Whatever fails, the messag
 """
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import date
 from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
-from bot import city, inquiries, outbox
+from bot import city, inquiries, organisation, outbox
 from bot.calendar import Calendar
 from bot.db import now, transaction
 from bot.dialogue_client import DialogueClient, DialogueUnavailable, Turn
@@ -27,12 +28,15 @@ from bot.models import (
 )
 from bot.privacy import mask
 from classifiers import language, safety
+from classifiers.alarm import raises_alarm
 from classifiers.department import Prediction
 
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 5
 MAX_BUTTONS = 4
+EXITS = frozenset({"small_talk", "account", "out_of_scope"})
+"""Labels of the classifier that are no department."""
 MAX_SET = 6
 """A larger set says nothing a citizen could choose from; its exits are no buttons."""
 MAX_READ = 20_000
@@ -44,6 +48,10 @@ class Classifier(Protocol):
 
     def predict(self, text: str) -> Prediction:
         """Calibrated probabilities, the prediction set, and whether it abstains."""
+        ...
+
+    def remarks(self, text: str, prediction: Prediction) -> dict[str, Any]:
+        """What is kept beside the prediction for people: words that mattered, the silent challenger."""
         ...
 
 
@@ -62,9 +70,11 @@ class Understanding:
     """What was found out about one message before anything is decided."""
 
     prediction: Prediction | None
-    flag: safety.SafetyFlag | None
+    emergency: bool
     turn: Turn | None
     language: str = "ja"
+    remarks: dict[str, Any] = field(default_factory=dict)
+    """Kept with the case for people; see `Classifier.remarks`."""
 
 
 def triage_conversation(engine: Engine, conversation_id: UUID, brain: Brain) -> int:
@@ -101,7 +111,7 @@ def _understand_safely(engine: Engine, message: Message, brain: Brain) -> Unders
     """After several deaths on the same message a person gets it as it is."""
     if message.triage_attempts > MAX_ATTEMPTS:
         log.error("message %s was tried %d times: handed to a person", message.id, message.triage_attempts)
-        return Understanding(None, None, None)
+        return Understanding(None, False, None)
     with transaction(engine) as session:
         sender = session.get_one(Conversation, message.conversation_id).rasa_sender
     return understand(message, sender, brain)
@@ -111,11 +121,12 @@ def understand(message: Message, sender: str, brain: Brain) -> Understanding:
     """Safety, routing and dialogue, side by side; a part that fails is left out."""
     text, _kinds = mask(message.text[:MAX_READ])
     if not text.strip() and message.kind != "button":
-        return Understanding(None, None, None)
-    flag = safety.check(text)
+        return Understanding(None, False, None)
     prediction = _predict(text, brain) if text.strip() else None
-    turn = None if flag else _turn(message, text, sender, prediction, brain)
-    return Understanding(prediction, flag, turn, language.detect(text) if text.strip() else "ja")
+    emergency = raises_alarm(safety.check(text), prediction)
+    turn = None if emergency else _turn(message, text, sender, prediction, brain)
+    spoken = language.detect(text) if text.strip() else "ja"
+    return Understanding(prediction, emergency, turn, spoken, _remarks(text, prediction, brain))
 
 
 def _predict(text: str, brain: Brain) -> Prediction | None:
@@ -128,12 +139,22 @@ def _predict(text: str, brain: Brain) -> Prediction | None:
         return None
 
 
+def _remarks(text: str, prediction: Prediction | None, brain: Brain) -> dict[str, Any]:
+    if brain.classifier is None or prediction is None:
+        return {}
+    try:
+        return brain.classifier.remarks(text, prediction)
+    except Exception as reason:  # an explanation that fails must not cost the routing
+        log.error("remarks failed: %s", type(reason).__name__)
+        return {}
+
+
 def _turn(
     message: Message, text: str, sender: str, prediction: Prediction | None, brain: Brain
 ) -> Turn | None:
     if brain.dialogue is None:
         return None
-    abstained = prediction is None or _unclear(prediction)
+    abstained = prediction is None or is_unclear(prediction)
     command = message.data if message.kind == "button" else None
     try:
         return brain.dialogue.turn(
@@ -144,7 +165,7 @@ def _turn(
         return None
 
 
-def _unclear(prediction: Prediction) -> bool:
+def is_unclear(prediction: Prediction) -> bool:
     """Unsure between a few departments, so that a question with buttons can help."""
     return prediction.abstained and 1 < len(prediction.set) <= MAX_SET
 
@@ -161,7 +182,7 @@ def _decide(session: Session, message_id: UUID, understood: Understanding, brain
     session.add(conversation)
     decision = _Decision(session, message, conversation, understood, brain)
     inquiries.give_notice(session, conversation, cause=f"{message.id}:notice", answers=message)
-    if understood.flag:
+    if understood.emergency:
         decision.emergency()
     elif message.kind not in {"text", "button"}:
         decision.fixed("unsupported_message")
@@ -234,6 +255,24 @@ class _Decision:
         self._route(inquiry, prediction)
         out_of_scope = prediction is not None and prediction.department == "out_of_scope"
         self.fixed("out_of_scope" if out_of_scope else self._receipt(), inquiry)
+        if prediction and prediction.also:
+            self._open_second(inquiry, prediction.also)
+
+    def _open_second(self, first: Inquiry, also: str) -> None:
+        """The message holds a second matter: a case of its own with the same thread."""
+        department_id = self._responsible(also)
+        if department_id in {first.department_id, FRONT_DESK}:
+            return
+        second = inquiries.open_inquiry(
+            self.session,
+            self.conversation,
+            department_id,
+            self.brain.calendar,
+            prediction=first.prediction,
+            linked_to=first,
+        )
+        inquiries.route(self.session, second, department_id, drafting=self.brain.drafting_enabled)
+        self.fixed("second_matter", second)
 
     def clarify(self) -> None:
         """Ask once, with the likely departments as buttons; the case waits at the front desk."""
@@ -261,9 +300,8 @@ class _Decision:
                 self.attach_to_current()
             return
         self._attach(inquiry)
-        chosen = str(self.message.data.get("department", "")) or self._department()
-        known = {d.id for d in city.departments(self.session)}
-        chosen = chosen if chosen in known else FRONT_DESK
+        pressed = str(self.message.data.get("department", ""))
+        chosen = self._responsible(pressed) if pressed else self._department()
         reason = HandOffReason.low_confidence if chosen == FRONT_DESK else None
         inquiries.route(self.session, inquiry, chosen, drafting=self.brain.drafting_enabled, reason=reason)
         self.fixed(self._receipt(), inquiry)
@@ -348,7 +386,7 @@ class _Decision:
             self.conversation,
             department_id,
             self.brain.calendar,
-            prediction=asdict(prediction) if prediction else {},
+            prediction={**asdict(prediction), **self.understood.remarks} if prediction else {},
         )
         self._attach(inquiry)
         return inquiry
@@ -362,8 +400,15 @@ class _Decision:
         prediction = self.understood.prediction
         if prediction is None or prediction.abstained:
             return FRONT_DESK
-        known = {d.id for d in city.departments(self.session)}
-        return prediction.department if prediction.department in known else FRONT_DESK
+        return self._responsible(prediction.department)
+
+    def _responsible(self, department_id: str) -> str:
+        """Who answers today for what the model calls by this id."""
+        departments = {d.id: d for d in city.departments(self.session)}
+        return organisation.responsible(departments, department_id, self._today())
+
+    def _today(self) -> date:
+        return now().astimezone(self.brain.calendar.zone).date()
 
     def _route(self, inquiry: Inquiry, prediction: Prediction | None) -> None:
         unsure = HandOffReason.low_confidence if inquiry.department_id == FRONT_DESK else None
@@ -373,8 +418,11 @@ class _Decision:
         )
 
     def _choices(self, prediction: Prediction | None) -> tuple[str, ...]:
-        known = {d.id for d in city.departments(self.session)} - {FRONT_DESK}
-        return tuple(d for d in prediction.set if d in known)[:MAX_BUTTONS] if prediction else ()
+        if prediction is None:
+            return ()
+        labels = (label for label in prediction.set if label not in EXITS)
+        choices = dict.fromkeys(self._responsible(label) for label in labels)
+        return tuple(d for d in choices if d != FRONT_DESK)[:MAX_BUTTONS]
 
     def _receipt(self) -> str:
         return "receipt" if self.brain.calendar.is_open(now()) else "off_hours_receipt"

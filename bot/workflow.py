@@ -17,7 +17,7 @@ from dbos import DBOS, DBOSPortableJSONSerializer
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
-from bot import drafting, inquiries, jobs, outbox, triage
+from bot import drafting, inquiries, jobs, organisation, outbox, triage
 from bot.db import now, transaction
 from bot.models import HandOffReason, Inquiry, InquiryStatus, Message
 
@@ -27,6 +27,8 @@ SWEEP_SECONDS = 2.0
 STUCK_SECONDS = 30
 DRAFT_MINUTES = 10
 CLARIFY_MINUTES = 10
+ALARM_MINUTES = 5
+"""An emergency that nobody acknowledged for so long is shown to everybody."""
 KEEP_JOBS_DAYS = 7
 POLL_SECONDS = 0.25
 
@@ -102,6 +104,7 @@ class Worker:
             try:
                 self._lock.check()
                 sweep(self._services.engine)
+                follow_organisation(self._services)
                 self._recover_dead_workers()
                 if time.monotonic() - last_prune > 3600:
                     prune()
@@ -216,6 +219,7 @@ def sweep(engine: Engine) -> None:
         )
         for conversation_id in {m.conversation_id for m in waiting}:
             jobs.triage(session, conversation_id, f"{conversation_id}-sweep-{bucket}")
+        inquiries.escalate_alarms(session, at - timedelta(minutes=ALARM_MINUTES))
         for row in outbox.due(session, at - timedelta(seconds=1)):
             jobs.deliver(session, row.conversation_id, f"{row.id}-{row.attempts}-sweep-{bucket}")
         _end_waiting(
@@ -227,6 +231,13 @@ def sweep(engine: Engine) -> None:
             at - timedelta(minutes=CLARIFY_MINUTES),
             HandOffReason.low_confidence,
         )
+
+
+def follow_organisation(services: Services) -> int:
+    """On the day a department ends, its open cases go to its successor; every other day this is one query."""
+    today = now().astimezone(services.brain.calendar.zone).date()
+    with transaction(services.engine) as session:
+        return organisation.reroute(session, today, drafting=services.brain.drafting_enabled)
 
 
 def _end_waiting(session: Session, status: InquiryStatus, before: datetime, reason: HandOffReason) -> None:

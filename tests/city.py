@@ -19,6 +19,7 @@ from bot.calendar import load_calendar
 from bot.db import now, transaction
 from bot.dialogue_client import DialogueClient
 from bot.knowledge import Knowledge, import_articles
+from bot.learning import LiveClassifier
 from bot.models import (
     Conversation,
     Inquiry,
@@ -32,7 +33,6 @@ from bot.models import (
 from bot.settings import Settings
 from channels.line import LineClient
 from channels.webchat import WebChatSender
-from classifiers.department import DepartmentClassifier
 from responders.knowledge import read_folder
 from responders.llm import Llm
 from tests.platforms.line import Line
@@ -183,6 +183,13 @@ def _no_case() -> Inquiry:
     raise AssertionError("no case")
 
 
+def load_city(engine: Engine) -> None:
+    """The city's files in a database: once into the template that every test copies."""
+    with transaction(engine) as session:
+        city.load(session, DATA)
+        import_articles(session, read_folder(DATA / "knowledge"), actor="test", embed=None)
+
+
 @contextmanager
 def open_city(
     engine: Engine,
@@ -193,13 +200,10 @@ def open_city(
     dialogue: DialogueClient | None = None,
     llm: Llm | None = None,
 ) -> Iterator[City]:
-    """The city with its real files and the real trained classifier."""
-    with transaction(engine) as session:
-        city.load(session, DATA)
-        import_articles(session, read_folder(DATA / "knowledge"), actor="test", embed=None)
+    """The city with the real trained classifier, on a database that holds its files (`load_city`)."""
     settings = settings_for(url, line, folder)
     calendar = load_calendar(DATA / "calendar.yaml")
-    brain = triage.Brain(calendar, DepartmentClassifier(CLASSIFIER), dialogue, drafting_enabled=True)
+    brain = triage.Brain(calendar, LiveClassifier(engine, settings), dialogue, drafting_enabled=True)
     writer = drafting.Writer(Knowledge(engine, None), llm, drafting.load_frame(DATA), calendar.zone)
     senders: dict[str, outbox.Sender] = {
         "line": LineClient(line.api_base, line.token, timeout_seconds=2.0),
@@ -215,6 +219,7 @@ def settings_for(url: str, line: Line, folder: Path, **more: Any) -> Settings:  
         secret_key=SecretStr("k" * 40),
         data_dir=folder,
         city_dir=DATA,
+        classifier_dir=CLASSIFIER,
         database_url=url,
         line_channel_secret=SecretStr(f"older-secret,{line.secret}"),
         line_channel_access_token=SecretStr(line.token),

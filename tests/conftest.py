@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from bot.db import make_engine, migrate
-from tests.city import City, open_city
+from tests.city import City, load_city, open_city
 from tests.platforms.line import Line, serve
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,6 +71,7 @@ def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "template.db"
     migrate(f"sqlite:///{path}")
     engine = make_engine(f"sqlite:///{path}")
+    load_city(engine)
     with engine.connect() as connection:
         connection.exec_driver_sql("COMMIT")
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -82,6 +83,9 @@ def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _postgres_template(postgres: str) -> str:
     _on_server(postgres, "DROP DATABASE IF EXISTS madoguchi_template", "CREATE DATABASE madoguchi_template")
     migrate(_named(postgres, "madoguchi_template"))
+    engine = make_engine(_named(postgres, "madoguchi_template"))
+    load_city(engine)
+    engine.dispose()
     return postgres
 
 
@@ -99,7 +103,7 @@ def _on_server(server: str, *statements: str) -> None:
 
 @pytest.fixture
 def sqlite_url(_sqlite_template: Path, tmp_path: Path) -> str:
-    """A migrated SQLite file of this test's own."""
+    """A SQLite file of this test's own: migrated, みなと市 loaded."""
     path = tmp_path / "madoguchi.db"
     shutil.copy(_sqlite_template, path)
     return f"sqlite:///{path}"
@@ -107,7 +111,7 @@ def sqlite_url(_sqlite_template: Path, tmp_path: Path) -> str:
 
 @pytest.fixture
 def postgres_url(_postgres_template: str) -> Iterator[str]:
-    """A migrated PostgreSQL database of this test's own."""
+    """A PostgreSQL database of this test's own: migrated, みなと市 loaded."""
     name = f"t_{uuid.uuid4().hex[:12]}"
     _on_server(_postgres_template, f"CREATE DATABASE {name} TEMPLATE madoguchi_template")
     yield _named(_postgres_template, name)

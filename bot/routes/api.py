@@ -1,12 +1,14 @@
 """What machines ask: is it alive, is it ready, how much waits."""
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from sqlmodel import Session, col, select
 
+from bot import monitoring
+from bot.db import now
 from bot.models import QUEUE_STATUSES, Department, Inquiry, Message, OutboxMessage, OutboxStatus
-from bot.routes.deps import ReaderDep
+from bot.routes.deps import ReaderDep, SettingsDep
 
 router = APIRouter()
 
@@ -25,12 +27,44 @@ def readyz(session: ReaderDep) -> dict[str, str]:
 
 
 @router.get("/metrics")
-def metrics(session: ReaderDep) -> Response:
+def metrics(session: ReaderDep, request: Request, settings: SettingsDep) -> Response:
     """Prometheus text; counts only, no citizen's words."""
     registry = CollectorRegistry()
     for name, text, value in _gauges(session):
         Gauge(name, text, registry=registry).set(value)
+    today = now().astimezone(request.app.state.city.calendar.zone).date()
+    _routing(monitoring.examine(session, settings, today), registry)
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _routing(report: monitoring.Monitoring, registry: CollectorRegistry) -> None:
+    """What the supervisor's page on routing shows, as numbers; what is not known yet is left out."""
+    shares = {
+        "madoguchi_routing_precision": (
+            "Share of what was sent to a department that belonged there",
+            "precision",
+        ),
+        "madoguchi_routing_recall": ("Share of a department's cases that were sent there at once", "recall"),
+    }
+    for name, (text, attribute) in shares.items():
+        gauge = Gauge(name, text, ["department"], registry=registry)
+        for row in report.departments:
+            if (value := getattr(row, attribute)) is not None:
+                gauge.labels(row.department).set(value)
+    single = {
+        "madoguchi_routing_transfers_per_case": ("Transfers by people per case", report.transfers_per_case),
+        "madoguchi_routing_wandering_cases": ("Cases that were passed around", len(report.wandering)),
+        "madoguchi_routing_psi": ("Drift of the confidences against the validation set", report.psi),
+        "madoguchi_routing_unknown_words": ("Share of words the model never saw", report.unknown),
+        "madoguchi_routing_misfits": ("Departments on which model and city differ", len(report.misfits)),
+        "madoguchi_routing_shadow_agreement": (
+            "Share of cases on which the challenger says the same",
+            report.agreement[1] if report.agreement else None,
+        ),
+    }
+    for name, (text, number) in single.items():
+        if number is not None:
+            Gauge(name, text, registry=registry).set(number)
 
 
 def _gauges(session: Session) -> list[tuple[str, str, int]]:

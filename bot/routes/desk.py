@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlmodel import Session
 
-from bot import audit, auth, checking, inquiries, reports
+from bot import audit, auth, checking, drafting, inquiries, reports, templating
 from bot.db import now
 from bot.errors import BotError, Conflict, NotFound, TextRefused
-from bot.knowledge import article_versions
+from bot.knowledge import article_versions, passages_of
 from bot.models import FRONT_DESK, Draft, Role
 from bot.routes.deps import COOKIE, Deciding, SessionDep, SettingsDep, SignedIn, TokenCookie
 from bot.templating import page
@@ -59,6 +59,15 @@ def frame_values(session: Session, signed_in: SignedIn) -> dict[str, Any]:
     """What every page of the console shows around its content."""
     staff, row = signed_in
     return {"staff": staff, "csrf": row.csrf, "alarms": reports.alarms(session, staff)}
+
+
+@router.get("/alarms")
+def alarms(session: SessionDep, signed_in: SignedIn) -> list[dict[str, str]]:
+    """Emergencies nobody took note of yet; every open page of the console asks again and again."""
+    return [
+        {"id": str(i.id), "receipt_number": i.receipt_number, "since": templating.short(i.created_at)}
+        for i in reports.alarms(session, signed_in[0])
+    ]
 
 
 @router.get("", response_class=HTMLResponse)
@@ -118,6 +127,8 @@ def _case_page(
         else frame.around("", case.department, case.inquiry.receipt_number),
         findings=findings if findings is not None else (case.draft.findings if case.draft else []),
         articles=article_versions(session, articles, date.today()),  # noqa: DTZ011
+        choices=passages_of(session, articles),
+        ticked={f"{p['article']}#{p['ordinal']}" for p in case.draft.passages} if case.draft else set(),
         approvals=reports.approvals(session, inquiry_id),
         status_ja=reports.STATUS_JA,
         reason_ja=reports.REASON_JA,
@@ -219,6 +230,36 @@ def write_by_hand(
         text=text,
         by_hand=True,
     )
+
+
+@router.post("/cases/{inquiry_id}/recompose")
+def recompose(
+    inquiry_id: UUID,
+    decision: DecisionDep,
+    draft_id: Annotated[UUID, Form()],
+    version: Version,
+    passage: Annotated[list[str] | None, Form()] = None,
+) -> Response:
+    """The person ticked other sentences of the articles: the draft is made of exactly these, at once."""
+    return decision.run(
+        inquiry_id,
+        lambda: drafting.recompose(
+            decision.session,
+            draft_id,
+            passage or [],
+            decision.request.app.state.city.frame,
+            staff=decision.staff,
+            seen_version=version,
+            screen=SCREEN,
+        ),
+    )
+
+
+@router.get("/cases/{inquiry_id}/draft")
+def pending_draft(inquiry_id: UUID, session: SessionDep, signed_in: SignedIn) -> dict[str, str]:
+    """The pending draft's text and origin: the page asks whether the rewording has come."""
+    draft = reports.case(session, inquiry_id, signed_in[0]).draft
+    return {"origin": draft.origin, "text": draft.text} if draft else {"origin": "", "text": ""}
 
 
 @router.post("/cases/{inquiry_id}/return")

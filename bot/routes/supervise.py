@@ -1,16 +1,17 @@
 """The supervisor's screens: every queue, what did not go out, what came in oddly, who did what."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlmodel import col, select
 
-from bot import audit, auth, outbox, reports
+from bot import audit, auth, city, learning, monitoring, outbox, reports
 from bot.db import now
-from bot.models import AuditEntry, InboundEvent, Role, Staff
-from bot.routes.deps import Deciding, SessionDep, SignedIn
+from bot.errors import NotFound
+from bot.models import AuditEntry, InboundEvent, Role, RoutingModel, Staff
+from bot.routes.deps import Deciding, SessionDep, SettingsDep, SignedIn
 from bot.routes.desk import frame_values
 from bot.templating import page
 
@@ -59,6 +60,66 @@ def audit_log(_staff: Overseer, session: SessionDep, signed_in: SignedIn, before
         entries=session.exec(query).all(),
         verdict=audit.verify(session),
     )
+
+
+@router.get("/routing", response_class=HTMLResponse)
+def routing(
+    _staff: Overseer, session: SessionDep, signed_in: SignedIn, request: Request, settings: SettingsDep
+) -> str:
+    """How well the routing serves each department, what it could learn, and which model routes."""
+    zone = request.app.state.city.calendar.zone
+    return page(
+        "routing.html",
+        **frame_values(session, signed_in),
+        report=monitoring.examine(session, settings, now().astimezone(zone).date()),
+        lessons=learning.lessons(session),
+        models=session.exec(
+            select(RoutingModel).order_by(col(RoutingModel.created_at).desc()).limit(10)
+        ).all(),
+        names=city.department_names(session),
+        enough=monitoring.ENOUGH,
+        drift=monitoring.PSI_DRIFT,
+    )
+
+
+@router.post("/routing/lessons/{inquiry_id}")
+def judge_lesson(
+    inquiry_id: UUID, staff: DecidingOverseer, session: SessionDep, use: Annotated[bool, Form()] = False
+) -> Response:
+    """Release a finished case for training, or refuse it."""
+    learning.judge(session, inquiry_id, staff=staff, use=use, screen=SCREEN)
+    return RedirectResponse("/supervise/routing#lessons", 303)
+
+
+@router.post("/routing/models/{model_id}/{verb}")
+def decide_model(
+    model_id: UUID, verb: Literal["promote", "refuse"], staff: DecidingOverseer, session: SessionDep
+) -> Response:
+    """The challenger takes over, or goes."""
+    act = learning.promote if verb == "promote" else learning.refuse
+    act(session, model_id, staff=staff, screen=SCREEN)
+    return RedirectResponse("/supervise/routing#models", 303)
+
+
+@router.post("/routing/roll-back")
+def roll_back(staff: DecidingOverseer, session: SessionDep) -> Response:
+    """The model before this one routes again."""
+    learning.roll_back(session, staff=staff, screen=SCREEN)
+    return RedirectResponse("/supervise/routing#models", 303)
+
+
+@router.post("/drafting")
+def switch_drafting(
+    staff: DecidingOverseer,
+    session: SessionDep,
+    department: Annotated[str, Form()],
+    on: Annotated[bool, Form()] = False,
+) -> Response:
+    """Stop or resume the drafts of a department, or of the whole city."""
+    if department != "all" and department not in city.department_names(session):
+        raise NotFound
+    city.switch_drafting(session, department, on=on, actor=staff.login, screen=SCREEN)
+    return RedirectResponse("/supervise#drafting", 303)
 
 
 @router.post("/deliveries/{row_id}/retry")

@@ -36,6 +36,37 @@ if (form) {
     }
   };
 
+  // The verbatim sentences are shown at once; the model's rewording arrives some seconds later. It is
+  // offered, never swapped in: what a person is reading must not change under their eyes.
+  let asks = form.dataset.origin === "template" ? 15 : 0;
+  const offer = (reworded) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "quiet";
+    button.textContent = "言い換えた文面に替える";
+    button.addEventListener("click", () => {
+      text.value = reworded;
+      text.dispatchEvent(new Event("input"));
+      button.remove();
+    });
+    text.before(button);
+  };
+  const askDraft = async () => {
+    asks -= 1;
+    try {
+      const answer = await fetch(form.dataset.draft);
+      const draft = answer.ok && !answer.redirected ? await answer.json() : { origin: "" };
+      if (draft.origin === "model") {
+        asks = 0;
+        offer(draft.text);
+      }
+    } catch {
+      // The next round asks again.
+    }
+    if (asks > 0) setTimeout(askDraft, 4000);
+  };
+  if (asks > 0) setTimeout(askDraft, 4000);
+
   text.addEventListener("input", () => {
     showLength();
     clearTimeout(timer);
@@ -67,4 +98,38 @@ if (rows.length) {
     const at = rows.indexOf(document.activeElement);
     rows[Math.max(0, Math.min(rows.length - 1, at + step))].focus();
   });
+}
+
+// An emergency must reach people on whatever page they are: ask again and again, add what is new.
+const alarms = document.getElementById("alarms");
+if (alarms) {
+  const title = document.title;
+  const showAlarm = (alarm) => {
+    const box = document.createElement("div");
+    box.className = "alarm";
+    box.setAttribute("role", "alert");
+    box.dataset.id = alarm.id;
+    const strong = document.createElement("strong");
+    strong.textContent = "緊急の可能性";
+    const link = document.createElement("a");
+    link.href = `/desk/cases/${alarm.id}`;
+    link.textContent = "内容を確認する";
+    box.append(strong, ` 受付番号 ${alarm.receipt_number}(${alarm.since} 受付) `, link);
+    alarms.append(box);
+  };
+  const ask = async () => {
+    try {
+      const answer = await fetch(alarms.dataset.url);
+      if (!answer.ok || answer.redirected) return;
+      const open = await answer.json();
+      const ids = new Set(open.map((alarm) => alarm.id));
+      const shown = new Set([...alarms.children].map((box) => box.dataset.id));
+      for (const box of [...alarms.children]) if (!ids.has(box.dataset.id)) box.remove();
+      for (const alarm of open) if (!shown.has(alarm.id)) showAlarm(alarm);
+      document.title = open.length ? `【緊急${open.length}件】${title}` : title;
+    } catch {
+      // The next round asks again.
+    }
+  };
+  setInterval(ask, 15000);
 }

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, FrameLocator, Page, Route as Call, expect, sync_playwright
+from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
+from playwright.sync_api import Route as Call
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
@@ -240,7 +241,7 @@ def test_a_message_that_could_not_be_sent_waits_for_another_try(browser: Browser
     page.unroute("**/chat/messages")
     with page.expect_request("**/chat/messages") as sent:
         again.click()
-    assert sent.value.post_data_json["client_id"] == tried[0]
+    assert json.loads(sent.value.post_data or "{}")["client_id"] == tried[0]
     expect(page.get_by_text("受付番号は")).to_be_visible(timeout=30_000)
     expect(again).to_be_hidden()
     expect(page.locator(".m.citizen")).to_have_count(1)
@@ -337,7 +338,9 @@ def test_too_long_a_text_is_kept_and_not_sent(browser: Browser, site: str) -> No
     page = browser.new_page()
     page.goto(f"{site}/chat")
     _say(page, "あ" * 5003)
-    expect(page.locator("#length")).to_have_text("一度に送れるのは5,000文字までです。あと3文字減らしてください。")
+    expect(page.locator("#length")).to_have_text(
+        "一度に送れるのは5,000文字までです。あと3文字減らしてください。"
+    )
     assert len(page.get_by_label("メッセージ").input_value()) == 5003
     assert page.locator(".m.citizen").count() == 0
 

@@ -180,3 +180,46 @@ def test_an_unsend_that_overtakes_its_message_still_hides_it(city: City) -> None
     city.work()
     assert not city.all(Inquiry)
     assert all(m.text == "" for m in city.all(Message, Message.direction == "in"))
+
+
+def test_a_caseworker_ticks_other_sentences_and_gets_a_draft_of_exactly_these(city: City) -> None:
+    city.line_says("粗大ごみの手数料はいくらですか")
+    city.work()
+    case, desk = city.case(), city.hire("uketsuke")
+    form = desk.form(case)
+    article = city.all(Draft)[0].passages[0]["article"]
+    page = desk.page(f"/desk/cases/{case.id}")
+    assert page.count('name="passage"') > page.count("checked")
+
+    answer = desk.post(case, "recompose", form | {"passage": f"{article}#1"})
+    assert answer.status_code == 303
+    [draft] = city.all(Draft)
+    assert [f"{p['article']}#{p['ordinal']}" for p in draft.passages] == [f"{article}#1"]
+    assert draft.passages[0]["text"] in draft.text
+    assert (draft.origin, draft.ready) == ("template", True)
+    assert desk.post(case, "recompose", form).status_code == 422
+    assert desk.post(case, "recompose", form | {"passage": "no-such#1"}).status_code == 422
+
+    boss = city.hire("kansa", role=Role.auditor)
+    assert boss.post(case, "recompose", boss.form(case) | {"passage": f"{article}#1"}).status_code == 403
+    desk.post(case, "approve", desk.form(case))
+    city.deliver_all()
+    assert city.line.texts(USER)[-1] == draft.text
+
+
+def test_a_supervisor_stops_the_drafts_of_a_department_and_work_goes_on(city: City) -> None:
+    boss, desk = city.hire("kakaricho", role=Role.supervisor), city.hire("uketsuke")
+    stop = {"department": "waste_environment", "on": "0"}
+    assert desk.client.post("/supervise/drafting", data=stop | {"csrf": desk.csrf}).status_code == 403
+    assert boss.client.post("/supervise/drafting", data=stop | {"csrf": boss.csrf}).status_code == 200
+    assert "停止中" in boss.page("/supervise")
+    city.line_says("粗大ごみの手数料はいくらですか")
+    city.work()
+    assert (city.case().status, city.case().hand_off_reason) == (InquiryStatus.with_person, "drafting_off")
+    assert city.all(Draft) == []
+    assert city.case().receipt_number in city.line.texts(USER)[-1]
+
+    every = {"department": "all", "on": "1", "csrf": boss.csrf}
+    assert boss.client.post("/supervise/drafting", data=every).status_code == 200
+    assert "停止中" not in boss.page("/supervise")
+    assert boss.client.post("/supervise/drafting", data=every | {"department": "x"}).status_code == 404

@@ -1,0 +1,177 @@
+"""Questions that the city's articles do not answer, grouped, so that somebody writes the missing one."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import numpy as np
+import sqlalchemy as sa
+from sklearn.cluster import AgglomerativeClustering
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sqlmodel import Session, col, select
+
+from bot import city, inquiries
+from bot.db import now
+from bot.drafting import Frame
+from bot.errors import NotFound
+from bot.models import Approval, Draft, HandOffReason, Inquiry, Staff
+
+DAYS = 180
+MAX_QUESTIONS = 500
+"""Only the newest questions are grouped: the page stays quick, and older ones say little about today."""
+EXAMPLES, EXAMPLE_CHARS, TITLE_CHARS = 3, 200, 100
+FAR = 0.75
+"""Cosine distance, averaged over a group, above which two groups stay apart."""
+_POLITE = re.compile(
+    r"教えて(?:下さい|ください|ほしい(?:です)?)?|(?:お願い|おねがい)(?:します|いたします|できますか)?|について|"
+    r"でしょうか|(?:知|し)りたい(?:です)?|し?たいの?(?:です)?が?|(?:でき|あり|なり)ま(?:す|せん)か?|"
+    r"(?:いい|よい|良い)ですか|どう(?:すれば|したら|やって)|どこ(?:に|で)?|です(?:か|が)?|ます(?:か|が)?|"
+    r"ましたか?|こんにちは|すみません|[。、,.??!!\s]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A group of like questions of one department without a source."""
+
+    department: str
+    """Name of the department in whose queue they lie."""
+    cases: tuple[Inquiry, ...]
+    """Newest first; only such as the person may see."""
+    examples: tuple[str, ...]
+    """Different wordings, personal data masked."""
+    approval_id: UUID | None
+    """The newest answer that a colleague approved for one of them."""
+
+    @property
+    def count(self) -> int:
+        """How many cases asked this."""
+        return len(self.cases)
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What an approved answer gives a new article to start from."""
+
+    title: str
+    body: str
+    department_id: str
+
+
+def find(session: Session, staff: Staff) -> list[Gap]:
+    """Groups of questions without a source of the last 180 days, the largest first.
+
+    Args:
+        session: The caller's transaction.
+        staff: Who looks: only cases that they may see are counted and quoted.
+    """
+    asked = [(i, words) for i in _unsourced(session, staff) if (words := inquiries.words(session, i).strip())]
+    by_department: dict[str, list[tuple[Inquiry, str]]] = defaultdict(list)
+    for inquiry, words in asked:
+        by_department[inquiry.department_id].append((inquiry, words))
+    names = city.department_names(session)
+    answers = _answers(session, [inquiry.id for inquiry, _ in asked])
+    gaps = [
+        _gap(names[department], [questions[i] for i in group], answers)
+        for department, questions in by_department.items()
+        for group in cluster([words for _, words in questions])
+    ]
+    return sorted(gaps, key=lambda gap: (-gap.count, gap.department))
+
+
+def _unsourced(session: Session, staff: Staff) -> Sequence[Inquiry]:
+    held = select(Draft.inquiry_id).where(Draft.origin == "holding")
+    query = select(Inquiry).where(
+        inquiries.visible(staff),
+        Inquiry.created_at >= now() - timedelta(days=DAYS),
+        (col(Inquiry.hand_off_reason) == HandOffReason.no_source) | col(Inquiry.id).in_(held),
+    )
+    return session.exec(query.order_by(col(Inquiry.created_at).desc()).limit(MAX_QUESTIONS)).all()
+
+
+def _answers(session: Session, inquiry_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+    """Case → its newest approval that says something."""
+    query = _answering().where(col(Approval.inquiry_id).in_(inquiry_ids)).order_by(col(Approval.approved_at))
+    return {approval.inquiry_id: approval.id for approval in session.scalars(query)}
+
+
+def _answering() -> sa.Select[Approval]:
+    """Approvals but for holding words sent as they were: those state no fact."""
+    only_holds = (col(Draft.origin) == "holding") & (col(Draft.text) == col(Approval.text))
+    return sa.select(Approval).join(Draft, col(Approval.draft_id) == col(Draft.id)).where(~only_holds)
+
+
+def _gap(department: str, asked: Sequence[tuple[Inquiry, str]], answers: dict[UUID, UUID]) -> Gap:
+    wordings = dict.fromkeys(words for _, words in asked)
+    return Gap(
+        department=department,
+        cases=tuple(inquiry for inquiry, _ in asked),
+        examples=tuple(_cut(words, EXAMPLE_CHARS) for words in list(wordings)[:EXAMPLES]),
+        approval_id=next((answers[i.id] for i, _ in asked if i.id in answers), None),
+    )
+
+
+def _cut(text: str, chars: int) -> str:
+    return text if len(text) <= chars else text[: chars - 1] + "…"
+
+
+def cluster(texts: Sequence[str]) -> list[list[int]]:
+    """Group like texts.
+
+    Args:
+        texts: Japanese questions; short ones compare best.
+
+    Returns:
+        The indices of each group, in the order of the texts; a text that is like no other is its own group.
+
+    Source: TF-IDF over character n-grams (they need no word boundaries, McNamee and Mayfield 2004,
+    doi:10.1023/B:INRT.0000009441.78971.be); average linkage, Sokal and Michener 1958.
+    """
+    if len(texts) < 2:
+        return [[i] for i in range(len(texts))]
+    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 2), sublinear_tf=True)
+    vectors = vectorizer.fit_transform([_core(text) for text in texts])
+    distances = np.clip(1.0 - (vectors @ vectors.T).toarray(), 0.0, 1.0)
+    linkage = AgglomerativeClustering(
+        n_clusters=None, metric="precomputed", linkage="average", distance_threshold=FAR
+    )
+    groups: dict[int, list[int]] = defaultdict(list)
+    for i, label in enumerate(linkage.fit_predict(distances)):
+        groups[int(label)].append(i)
+    return list(groups.values())
+
+
+def _core(text: str) -> str:
+    """The text without the polite words that every question shares."""
+    return _POLITE.sub("", text) or text
+
+
+def suggest(session: Session, approval_id: UUID, staff: Staff, frame: Frame) -> Suggestion:
+    """What a new article may start from: the citizen's question, and the answer without its frame.
+
+    Raises:
+        NotFound: No such answer for this person, or the citizen took the question back.
+    """
+    query = (
+        _answering()
+        .join(Inquiry, col(Approval.inquiry_id) == col(Inquiry.id))
+        .where(col(Approval.id) == approval_id, inquiries.visible(staff))
+    )
+    approval = session.scalars(query).first()
+    if approval is None:
+        raise NotFound
+    inquiry = session.get_one(Inquiry, approval.inquiry_id)
+    if not (question := inquiries.words(session, inquiry).strip()):
+        raise NotFound("市民が発言を取り消したため、この回答からは作れません。")
+    body = approval.text
+    # The case may have been transferred after this reply: the frame names the department of that day.
+    for department in city.departments(session):
+        body = frame.body_of(body, department, inquiry.receipt_number)
+    return Suggestion(_cut(_first_line(question.split("\n")), TITLE_CHARS), body, inquiry.department_id)
+
+
+def _first_line(lines: Iterable[str]) -> str:
+    return next((line.strip() for line in lines if line.strip()), "")

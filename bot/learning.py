@@ -1,0 +1,323 @@
+"""The routing learns from finished cases, under a supervisor's eyes.
+
+A case that ended elsewhere than it was sent is a lesson; a supervisor releases it with its words masked.
+``madoguchi train --from-cases`` makes a challenger, which predicts silently beside the champion until a
+supervisor promotes or refuses it.
+"""
+
+import json
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Engine
+from sqlmodel import Session, col, select
+
+from bot import audit, inquiries
+from bot.db import now, reading, transaction
+from bot.errors import Conflict, NotFound
+from bot.models import (
+    FRONT_DESK,
+    Inquiry,
+    InquiryStatus,
+    ModelStatus,
+    RoutingModel,
+    Staff,
+    TrainingExample,
+    Transfer,
+)
+from bot.settings import Settings
+from classifiers.artefact import MANIFEST
+from classifiers.department import DepartmentClassifier, Prediction
+from classifiers.errors import ClassifierError, ModelNotLoaded
+
+log = logging.getLogger(__name__)
+
+MAX_LOSS_OF_A_DEPARTMENT = 0.02
+FINISHED = (InquiryStatus.answered, InquiryStatus.closed)
+REFRESH_SECONDS = 10.0
+
+
+class NotBetter(Conflict):
+    """A challenger that does not beat the champion."""
+
+    message_ja = "評価用データで今のモデルを上回っていないため、切り替えられません。"
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A finished case that ended elsewhere than it was sent."""
+
+    inquiry: Inquiry
+    text: str
+    """Personal data masked, as the model would learn it."""
+
+
+def lessons(session: Session, limit: int = 50) -> list[Lesson]:
+    """Finished cases that people moved and that no supervisor has looked at yet, oldest first."""
+    moved = select(Transfer.inquiry_id).where(col(Transfer.staff_id).is_not(None))
+    seen = select(TrainingExample.inquiry_id)
+    query = select(Inquiry).where(
+        col(Inquiry.id).in_(moved),
+        col(Inquiry.id).not_in(seen),
+        col(Inquiry.status).in_(FINISHED),
+        Inquiry.department_id != FRONT_DESK,
+    )
+    found = session.exec(query.order_by(col(Inquiry.created_at)).limit(limit)).all()
+    return [Lesson(inquiry, text) for inquiry in found if (text := inquiries.words(session, inquiry))]
+
+
+def judge(session: Session, inquiry_id: UUID, *, staff: Staff, use: bool, screen: str) -> None:
+    """A supervisor releases a case for training, or refuses it.
+
+    Raises:
+        NotFound: No such case. Conflict: somebody has judged it already.
+    """
+    inquiry = session.get(Inquiry, inquiry_id)
+    if inquiry is None:
+        raise NotFound
+    if session.exec(select(TrainingExample).where(TrainingExample.inquiry_id == inquiry_id)).first():
+        raise Conflict
+    session.add(
+        TrainingExample(
+            inquiry_id=inquiry_id,
+            text=inquiries.words(session, inquiry) if use else "",
+            department_id=inquiry.department_id,
+            used=use,
+            authorised_by=staff.id,
+        )
+    )
+    _audit(session, staff, "release_example" if use else "refuse_example", inquiry.receipt_number, screen)
+
+
+def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
+    """Train on the authored messages and the released cases, and compare with the champion.
+
+    Returns:
+        The stored challenger; ``metrics`` holds both models' figures and ``better``.
+
+    Raises:
+        ClassifierError: The data or a model is unusable.
+    """
+    from classifiers.train import train
+
+    with reading(engine) as session:
+        released = session.exec(select(TrainingExample).where(col(TrainingExample.used).is_(True))).all()
+        champion = champion_folder(session, settings)
+    name = f"{now():%Y%m%d-%H%M%S}"
+    folder = settings.data_dir / "models" / name
+    with tempfile.TemporaryDirectory(prefix="madoguchi-train-") as scratch:
+        data = Path(scratch) / "data"
+        (data / "inquiries").mkdir(parents=True)
+        shutil.copy(settings.city_dir / "departments.yaml", data)
+        shutil.copytree(settings.city_dir / "inquiries", data / "inquiries", dirs_exist_ok=True)
+        _append(data / "inquiries" / "train.jsonl", released)
+        train(folder, data, settings.backbone)
+    metrics = compare(champion, folder, settings.city_dir / "inquiries" / "test.jsonl")
+    row = RoutingModel(folder=name, status=ModelStatus.challenger, examples=len(released), metrics=metrics)
+    with transaction(engine) as session:
+        for old in session.exec(select(RoutingModel).where(RoutingModel.status == ModelStatus.challenger)):
+            old.status = ModelStatus.refused
+            session.add(old)
+        session.add(row)
+        audit.record(
+            session, actor="system:cli", action="train_challenger", subject=f"model:{name}",
+            screen="cli", examples=len(released), better=metrics["better"],
+        )  # fmt: skip
+    return row
+
+
+def _append(path: Path, released: Sequence[TrainingExample]) -> None:
+    """Cases join the authored messages, unless the same words stand there already."""
+    known = {json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines() if line}
+    with path.open("a", encoding="utf-8") as file:
+        for example in released:
+            if example.text.strip() and example.text not in known:
+                known.add(example.text)
+                row = {"id": f"case-{example.id}", "text": example.text, "department": example.department_id}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def compare(champion: Path, challenger: Path, test_path: Path) -> dict[str, Any]:
+    """Both models on the frozen test set, and whether the challenger may take over.
+
+    Returns:
+        ``champion`` and ``challenger``: macro_f1, accuracy, per_label; ``worse``: departments that lose
+        more than two points; ``better``: higher macro-F1 and no such department.
+    """
+    from classifiers.evaluate import evaluate
+
+    reports = [evaluate(folder, test_path)["model"] for folder in (champion, challenger)]
+    old, new = ({k: r[k] for k in ("macro_f1", "accuracy", "per_label")} for r in reports)
+    worse = [
+        label
+        for label, score in old["per_label"].items()
+        if new["per_label"][label]["f1"] < score["f1"] - MAX_LOSS_OF_A_DEPARTMENT
+    ]
+    better = new["macro_f1"] > old["macro_f1"] and not worse
+    return {"champion": old, "challenger": new, "worse": worse, "better": better}
+
+
+def champion_folder(session: Session, settings: Settings) -> Path:
+    """Where the model that routes lies."""
+    row = _with_status(session, ModelStatus.champion)
+    return settings.data_dir / "models" / row.folder if row else settings.effective_classifier_dir
+
+
+def _with_status(session: Session, status: ModelStatus) -> RoutingModel | None:
+    """The newest model of a status: the last one decided about, or made."""
+    query = select(RoutingModel).where(RoutingModel.status == status)
+    newest = (col(RoutingModel.decided_at).desc(), col(RoutingModel.created_at).desc())
+    return session.exec(query.order_by(*newest)).first()
+
+
+def promote(session: Session, model_id: UUID, *, staff: Staff, screen: str) -> None:
+    """The challenger routes from now on.
+
+    Raises:
+        NotFound: No such challenger. NotBetter: the comparison does not allow it.
+    """
+    row = _challenger(session, model_id)
+    if not row.metrics.get("better"):
+        raise NotBetter
+    if champion := _with_status(session, ModelStatus.champion):
+        _decide(session, champion, ModelStatus.retired, staff)
+    _decide(session, row, ModelStatus.champion, staff)
+    _audit(session, staff, "promote_model", row.folder, screen)
+
+
+def refuse(session: Session, model_id: UUID, *, staff: Staff, screen: str) -> None:
+    """The challenger stops predicting.
+
+    Raises:
+        NotFound: No such challenger.
+    """
+    row = _challenger(session, model_id)
+    _decide(session, row, ModelStatus.refused, staff)
+    _audit(session, staff, "refuse_model", row.folder, screen)
+
+
+def roll_back(session: Session, *, staff: Staff, screen: str) -> None:
+    """The model before the champion routes again; without one, the model of the set-up.
+
+    Raises:
+        NotFound: There is no champion to take back.
+    """
+    champion = _with_status(session, ModelStatus.champion)
+    if champion is None:
+        raise NotFound
+    before = _with_status(session, ModelStatus.retired)
+    _decide(session, champion, ModelStatus.refused, staff)
+    if before:
+        _decide(session, before, ModelStatus.champion, staff)
+    _audit(session, staff, "roll_back_model", champion.folder, screen)
+
+
+def _challenger(session: Session, model_id: UUID) -> RoutingModel:
+    row = session.get(RoutingModel, model_id, with_for_update=True)
+    if row is None or row.status != ModelStatus.challenger:
+        raise NotFound
+    return row
+
+
+def _decide(session: Session, row: RoutingModel, status: ModelStatus, staff: Staff) -> None:
+    row.status, row.decided_by, row.decided_at = status, staff.id, now()
+    session.add(row)
+
+
+def _audit(session: Session, staff: Staff, action: str, subject: str, screen: str) -> None:
+    audit.record(session, actor=staff.login, action=action, subject=f"routing:{subject}", screen=screen)
+
+
+class LiveClassifier:
+    """The champion, and silently beside it the challenger; follows a promotion within seconds.
+
+    Args:
+        engine: Where the models' rows are.
+        settings: Where their folders are.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine, self._settings = engine, settings
+        self._looked = float("-inf")
+        self._champion = settings.effective_classifier_dir
+        self._challenger: Path | None = None
+        self.champion()
+
+    def champion(self) -> DepartmentClassifier:
+        """The model that routes.
+
+        Raises:
+            ModelNotLoaded: Neither the champion nor the model of the set-up can be used.
+        """
+        self._look()
+        try:
+            return _load(self._champion)
+        except ClassifierError as reason:
+            fallback = self._settings.effective_classifier_dir
+            if self._champion == fallback:
+                raise
+            log.critical("the champion cannot be loaded, the first model routes: %s", reason)
+            self._champion = fallback
+            return _load(fallback)
+
+    def predict(self, text: str) -> Prediction:
+        """The champion's answer."""
+        return self.champion().predict(text)
+
+    def remarks(self, text: str, prediction: Prediction) -> dict[str, Any]:
+        """Kept beside a prediction: model, words that mattered, unknown words, the challenger's view."""
+        champion = self.champion()
+        top = next(iter(prediction.probabilities))
+        words = champion.explain(text, top) if prediction.set else ()
+        kept: dict[str, Any] = {
+            "model": champion.version[:12],
+            "words": [[word.text, word.weight] for word in words],
+            "unknown": champion.unknown_share(text),
+        }
+        return kept | self._silent(text)
+
+    def _silent(self, text: str) -> dict[str, Any]:
+        if self._challenger is None:
+            return {}
+        try:
+            view = _load(self._challenger).predict(text)
+        except ClassifierError as reason:
+            log.error("the challenger is left out: %s", reason)
+            return {}
+        return {"shadow": {"model": self._challenger.name, "department": view.department}}
+
+    def _look(self) -> None:
+        """Ask the rows which models count, at most every few seconds."""
+        if time.monotonic() - self._looked < REFRESH_SECONDS:
+            return
+        self._looked = time.monotonic()
+        with reading(self._engine) as session:
+            self._champion = champion_folder(session, self._settings)
+            row = _with_status(session, ModelStatus.challenger)
+            self._challenger = self._settings.data_dir / "models" / row.folder if row else None
+
+
+def _load(folder: Path) -> DepartmentClassifier:
+    """A model, loaded once per process until its files change.
+
+    Raises:
+        ModelNotLoaded: Missing or damaged.
+    """
+    try:
+        return _loaded(folder, (folder / MANIFEST).stat().st_mtime_ns)
+    except OSError as error:
+        raise ModelNotLoaded(f"{folder}: {error}") from error
+
+
+@lru_cache(maxsize=2)
+def _loaded(folder: Path, _stamp: int) -> DepartmentClassifier:
+    """Champion and challenger fit; an older one makes room."""
+    return DepartmentClassifier(folder)

@@ -1,0 +1,188 @@
+"""Is the routing still right? Counted from where cases ended; nobody has to label anything for it."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from sqlmodel import Session, col, select
+
+from bot import city, learning, organisation
+from bot.models import FRONT_DESK, Inquiry, InquiryStatus, Transfer
+from bot.settings import Settings
+from classifiers.curves import coverage_svg, curves, reliability_svg
+
+NEWEST = 2000
+"""How many cases count; about a month of a city of 100,000."""
+ENOUGH = 30
+"""Finished cases that a picture or a rate needs to mean something."""
+LOOP_AFTER = 3
+PSI_DRIFT = 0.25
+"""Above it messages are no longer those the thresholds were learnt on (credit scoring's rule of thumb)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DepartmentQuality:
+    """How well the routing serves one department, from finished cases."""
+
+    name: str
+    department: str
+    sent: int
+    """Cases the routing sent here."""
+    stayed: int
+    """Of these, how many ended here."""
+    ended: int
+    """Cases that the routing sent somewhere and that ended here."""
+
+    @property
+    def precision(self) -> float | None:
+        """Share of what was sent here that belonged here."""
+        return self.stayed / self.sent if self.sent else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of what belongs here that was sent here at once."""
+        return self.stayed / self.ended if self.ended else None
+
+
+@dataclass(frozen=True, slots=True)
+class Wandering:
+    """A case that was passed around."""
+
+    inquiry: Inquiry
+    transfers: int
+    loop: bool
+    """It came back to a department that had passed it on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Monitoring:
+    """Everything the supervisor's page on routing shows."""
+
+    departments: list[DepartmentQuality]
+    wandering: list[Wandering]
+    transfers_per_case: float
+    psi: float | None
+    unknown: float | None
+    """Mean share of words the model has never seen."""
+    agreement: tuple[int, float] | None
+    """Cases on which the challenger had a view, and how often it was the champion's."""
+    pictures: dict[str, str]
+    """Title to SVG."""
+    misfits: list[str]
+
+
+def examine(session: Session, settings: Settings, today: date) -> Monitoring:
+    """Look at the newest cases; five queries whatever their number."""
+    query = select(Inquiry).order_by(col(Inquiry.created_at).desc()).limit(NEWEST)
+    cases = [i for i in session.exec(query).all() if i.prediction]
+    departments = {d.id: d for d in city.departments(session)}
+    transfers = _transfers(session, [i.id for i in cases])
+    facts = model_facts(session, settings)
+    predictions = [i.prediction for i in cases]
+
+    def today_of(label: str) -> str:
+        exits = label not in departments
+        return label if exits else organisation.responsible(departments, label, today)
+
+    finished = [i for i in cases if i.status in learning.FINISHED and not i.emergency]
+    pairs = [(today_of(i.prediction["department"]), i.department_id, i) for i in finished]
+    return Monitoring(
+        departments=_quality(pairs, {d.id: d.name for d in departments.values()}),
+        wandering=_wandering(cases, transfers),
+        transfers_per_case=sum(map(len, transfers.values())) / max(1, len(cases)),
+        psi=_psi(facts, predictions),
+        unknown=_mean([p["unknown"] for p in predictions if "unknown" in p]),
+        agreement=_agreement(predictions),
+        pictures=_pictures(facts, pairs),
+        misfits=organisation.misfits(facts.get("departments", []), departments, today),
+    )
+
+
+def model_facts(session: Session, settings: Settings) -> dict[str, Any]:
+    """What training left beside the champion: its departments and its reference; {} without a model."""
+    folder = learning.champion_folder(session, settings)
+    try:
+        labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+        reference = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["reference"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return {"departments": labels["departments"], **reference}
+
+
+def _transfers(session: Session, ids: Sequence[UUID]) -> dict[UUID, list[Transfer]]:
+    found: dict[UUID, list[Transfer]] = {}
+    wanted = set(ids)
+    query = select(Transfer).where(col(Transfer.staff_id).is_not(None)).order_by(col(Transfer.created_at))
+    for row in session.exec(query).all():
+        if row.inquiry_id in wanted:
+            found.setdefault(row.inquiry_id, []).append(row)
+    return found
+
+
+def _quality(pairs: Sequence[tuple[str, str, Inquiry]], names: Mapping[str, str]) -> list[DepartmentQuality]:
+    routed = [(sent, ended) for sent, ended, _ in pairs if sent in names and sent != FRONT_DESK]
+    sent, ended = Counter(s for s, _ in routed), Counter(e for _, e in routed)
+    stayed = Counter(s for s, e in routed if s == e)
+    return [
+        DepartmentQuality(name, key, sent[key], stayed[key], ended[key])
+        for key, name in names.items()
+        if key != FRONT_DESK
+    ]
+
+
+def _wandering(cases: Sequence[Inquiry], transfers: Mapping[UUID, list[Transfer]]) -> list[Wandering]:
+    found = []
+    for inquiry in cases:
+        rows = transfers.get(inquiry.id, [])
+        left: set[str] = set()
+        loop = False
+        for row in rows:
+            left.add(row.from_department)
+            loop = loop or row.to_department in left
+        if loop or len(rows) >= LOOP_AFTER:
+            found.append(Wandering(inquiry, len(rows), loop))
+    still_open = {InquiryStatus.drafting, InquiryStatus.awaiting, InquiryStatus.with_person}
+    return sorted(found, key=lambda w: (w.inquiry.status not in still_open, -w.transfers))[:20]
+
+
+def _psi(facts: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -> float | None:
+    """Population stability index of the confidences against the validation set."""
+    if "confidence" not in facts or len(predictions) < ENOUGH:
+        return None
+    top = [max(p["probabilities"].values()) for p in predictions]
+    now_shares = np.histogram(top, bins=len(facts["confidence"]), range=(0.0, 1.0))[0] / len(top)
+    pairs = [
+        (max(a, 1e-3), max(float(b), 1e-3)) for a, b in zip(facts["confidence"], now_shares, strict=True)
+    ]
+    return float(sum((b - a) * math.log(b / a) for a, b in pairs))
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _agreement(predictions: Sequence[Mapping[str, Any]]) -> tuple[int, float] | None:
+    views = [(p["department"], p["shadow"]["department"]) for p in predictions if p.get("shadow")]
+    return (len(views), sum(a == b for a, b in views) / len(views)) if views else None
+
+
+def _pictures(facts: Mapping[str, Any], pairs: Sequence[tuple[str, str, Inquiry]]) -> dict[str, str]:
+    """Both curves of the validation set, and the everyday one as soon as enough cases have ended."""
+    pictures = {}
+    if "curves" in facts:
+        pictures["検証データ: 確信度と正解率"] = reliability_svg(facts["curves"]["reliability"])
+        pictures["検証データ: 自動化率と正解率"] = coverage_svg(facts["curves"]["coverage_accuracy"])
+    if len(pairs) >= ENOUGH:
+        confidence = np.array([max(i.prediction["probabilities"].values()) for _, _, i in pairs])
+        top = [next(iter(i.prediction["probabilities"])) for _, _, i in pairs]
+        right = np.array([label == ended for label, (_, ended, _) in zip(top, pairs, strict=True)])
+        drawn = curves(confidence, right)
+        pictures["実際の案件: 確信度と正解率"] = reliability_svg(drawn["reliability"])
+        pictures["実際の案件: 自動化率と正解率"] = coverage_svg(drawn["coverage_accuracy"])
+    return pictures

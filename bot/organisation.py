@@ -1,0 +1,75 @@
+"""Departments begin and end (機構改革): who takes over, and whether the model still fits the city."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+from sqlmodel import Session, col, select
+
+from bot import city, inquiries
+from bot.models import FRONT_DESK, OPEN_STATUSES, Department, Inquiry
+
+
+def in_force(department: Department, today: date) -> bool:
+    """Whether the department works on this day."""
+    return (department.valid_from or today) <= today <= (department.valid_to or today)
+
+
+def responsible(departments: Mapping[str, Department], department_id: str, today: date) -> str:
+    """The department that answers today for what once belonged to this one.
+
+    Returns:
+        The id itself, the end of its chain of successors, or the front desk where the chain breaks.
+    """
+    seen: set[str] = set()
+    while department_id in departments and department_id not in seen:
+        seen.add(department_id)
+        department = departments[department_id]
+        if in_force(department, today):
+            return department_id
+        department_id = department.successor_id or FRONT_DESK
+    return FRONT_DESK
+
+
+def reroute(session: Session, today: date, *, drafting: bool) -> int:
+    """Move the open cases of departments that have ended to those that took over.
+
+    Returns:
+        How many moved; 0 on every day but the first after a reorganisation.
+    """
+    departments = {d.id: d for d in city.departments(session)}
+    ended = [d.id for d in departments.values() if not in_force(d, today)]
+    if not ended:
+        return 0
+    query = select(Inquiry).where(
+        col(Inquiry.department_id).in_(ended), col(Inquiry.status).in_(OPEN_STATUSES)
+    )
+    moved = session.exec(query.with_for_update()).all()
+    for inquiry in moved:
+        successor = responsible(departments, inquiry.department_id, today)
+        inquiries.reorganise(session, inquiry, successor, drafting=drafting)
+    return len(moved)
+
+
+def misfits(labels: Sequence[str], departments: Mapping[str, Department], today: date) -> list[str]:
+    """Departments the model knows and the city does not (any more), and the other way round.
+
+    Args:
+        labels: The model's departments, exits left out.
+        departments: The city's, by id.
+        today: The city's date.
+
+    Returns:
+        One sentence per trouble, in Japanese; empty when model and city fit.
+    """
+    troubles = []
+    for label in labels:
+        if label not in departments:
+            troubles.append(f"振り分けモデルが知る課「{label}」は、課の一覧にありません。")
+        elif responsible(departments, label, today) == FRONT_DESK:
+            name = departments[label].name
+            troubles.append(f"振り分けモデルが知る課「{name}」は廃止され、引継先がありません。")
+    taken_over = {responsible(departments, label, today) for label in labels}
+    for department in departments.values():
+        if department.id != FRONT_DESK and in_force(department, today) and department.id not in taken_over:
+            troubles.append(f"「{department.name}」を振り分けモデルが知りません。学習し直してください。")
+    return troubles

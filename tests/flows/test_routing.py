@@ -1,0 +1,284 @@
+"""Routing at work: two matters, alarms, learning from transfers, models that change, departments that end."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlmodel import col, select
+
+from bot import learning, monitoring, organisation, workflow
+from bot.db import now, reading, transaction
+from bot.models import (
+    Department,
+    Draft,
+    HandOffReason,
+    Inquiry,
+    InquiryStatus,
+    Message,
+    ModelStatus,
+    Role,
+    RoutingModel,
+    TrainingExample,
+    Transfer,
+)
+from tests.city import CLASSIFIER, OTHER, USER, City, Desk
+
+TWO_MATTERS = "引っ越すので水道を止めたいです。それと、粗大ごみの回収も予約したいです。"
+GARBAGE = "粗大ごみの出し方を教えてください"
+
+
+def _transfer(city: City, desk: Desk, inquiry: Inquiry, to: str) -> None:
+    form = desk.form(inquiry) | {"department": to, "reason": "担当が違うため"}
+    assert desk.post(inquiry, "transfer", form).status_code == 303
+
+
+def _answer(desk: Desk, inquiry: Inquiry) -> None:
+    assert desk.post(inquiry, "write", desk.form(inquiry) | {"text": "お答えします。"}).status_code == 303
+
+
+def _unsend(city: City, event: dict[str, Any]) -> dict[str, Any]:
+    return city.line.event(USER, type="unsend", unsend={"messageId": event["message"]["id"]})
+
+
+def _case(city: City, inquiry_id: object) -> Inquiry:
+    [found] = city.all(Inquiry, Inquiry.id == inquiry_id)
+    return found  # type: ignore[no-any-return]
+
+
+def test_two_matters_become_two_linked_cases_with_one_thread(city: City) -> None:
+    city.line_says(TWO_MATTERS)
+    city.work()
+    cases = city.all(Inquiry)
+    assert {c.department_id for c in cases} == {"water", "waste_environment"}
+    [second] = [c for c in cases if c.linked_to]
+    [first] = [c for c in cases if not c.linked_to]
+    assert second.linked_to == first.id
+    assert sum(second.receipt_number in text for text in city.line.texts(USER)) == 1
+    assert {d.inquiry_id for d in city.all(Draft)} == {first.id, second.id}
+
+    desk = city.hire("uketsuke")
+    for case, other in ((first, second), (second, first)):
+        page = desk.page(f"/desk/cases/{case.id}")
+        assert "水道を止めたい" in page
+        assert other.receipt_number in page
+    assert desk.page("/desk").count("水道を止めたい") == 2
+    _answer(desk, second)
+    assert "お答えします。" in desk.page(f"/desk/cases/{first.id}")
+
+    city.line_says("水道は今月末で止めてください")
+    city.work()
+    assert {m.inquiry_id for m in city.all(Message, Message.direction == "in")} == {first.id}
+
+
+def test_taking_the_words_back_takes_both_cases_back(city: City) -> None:
+    event = city.line.text(USER, TWO_MATTERS)
+    city.webhook(city.line.body(event))
+    city.work()
+    city.webhook(city.line.body(_unsend(city, event)))
+    assert {c.status for c in city.all(Inquiry)} == {InquiryStatus.withdrawn}
+    assert all(c.prediction["words"] == [] for c in city.all(Inquiry))
+
+
+def test_the_desk_shows_the_words_that_decided(city: City) -> None:
+    city.line_says(GARBAGE)
+    city.work()
+    page = city.hire("uketsuke").page(f"/desk/cases/{city.case().id}")
+    assert "判定に効いた言葉" in page
+    assert "<mark>" in page
+
+
+def test_an_alarm_that_nobody_takes_note_of_reaches_everybody(city: City) -> None:
+    city.line_says("家が燃えています、助けて")
+    city.work()
+    case = city.case()
+    assert (case.emergency, case.hand_off_reason) == (True, HandOffReason.emergency)
+    elsewhere = city.hire("zeimu", department="tax")
+    asked = elsewhere.client.get("/desk/alarms").json()
+    assert (asked == []) == (case.department_id != "tax")
+
+    workflow.sweep(city.engine)
+    assert _case(city, case.id).alarm_escalated_at is None
+    with transaction(city.engine) as session:
+        session.execute(sa.update(Inquiry).values(created_at=now() - timedelta(minutes=6)))
+    workflow.sweep(city.engine)
+    assert _case(city, case.id).alarm_escalated_at is not None
+    assert [a["receipt_number"] for a in elsewhere.client.get("/desk/alarms").json()] == [case.receipt_number]
+    assert "まだ誰も確認していません" in elsewhere.page("/desk")
+
+    elsewhere.client.post(f"/desk/cases/{case.id}/acknowledge", data={"csrf": elsewhere.csrf})
+    assert elsewhere.client.get("/desk/alarms").json() == []
+
+
+def test_a_corrected_case_becomes_a_lesson_only_with_a_supervisor_and_without_personal_data(
+    city: City,
+) -> None:
+    event = city.line.text(USER, "粗大ごみの予約をしたいです。電話は090-1234-5678です")
+    city.webhook(city.line.body(event))
+    city.work()
+    case, desk = city.case(), city.hire("uketsuke")
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    _transfer(city, desk, case, "general_affairs")
+    assert "粗大ごみの予約" not in boss.page("/supervise/routing")
+    _answer(desk, _case(city, case.id))
+    page = boss.page("/supervise/routing")
+    assert "粗大ごみの予約" in page
+    assert "090-1234-5678" not in page
+
+    url = f"/supervise/routing/lessons/{case.id}"
+    assert desk.client.post(url, data={"csrf": desk.csrf, "use": "1"}).status_code == 403
+    assert boss.client.post(url, data={"csrf": boss.csrf, "use": "1"}).status_code == 200
+    [example] = city.all(TrainingExample)
+    assert (example.department_id, example.used) == ("general_affairs", True)
+    assert "090-1234-5678" not in example.text
+    assert boss.client.post(url, data={"csrf": boss.csrf, "use": "1"}).status_code == 409
+
+    city.webhook(city.line.body(_unsend(city, event)))
+    assert city.all(TrainingExample) == []
+
+
+def test_a_case_that_is_passed_around_is_seen(city: City) -> None:
+    city.line_says(GARBAGE)
+    city.work()
+    case, desk = city.case(), city.hire("uketsuke")
+    for department in ("tax", "waste_environment"):
+        _transfer(city, desk, _case(city, case.id), department)
+    assert [(t.from_department, t.to_department) for t in city.all(Transfer)][-1] == (
+        "tax",
+        "waste_environment",
+    )
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    assert "一度離れた課に戻っています" in boss.page("/supervise/routing")
+    assert "madoguchi_routing_wandering_cases 1.0" in city.client.get("/metrics").text
+
+
+def test_precision_and_recall_come_from_where_cases_ended(city: City) -> None:
+    for user, text in ((USER, GARBAGE), (OTHER, "燃えるごみの日はいつですか")):
+        city.line_says(text, user=user)
+    city.work()
+    desk = city.hire("uketsuke")
+    _transfer(city, desk, city.case(OTHER), "general_affairs")
+    for user in (USER, OTHER):
+        _answer(desk, city.case(user))
+    with reading(city.engine) as session:
+        report = monitoring.examine(session, city.settings, now().date())
+    by_id = {row.department: row for row in report.departments}
+    assert by_id["waste_environment"].precision == 0.5
+    assert by_id["waste_environment"].recall == 1.0
+    assert by_id["general_affairs"].recall == 0.0
+    assert by_id["tax"].precision is None
+    assert {"検証データ: 確信度と正解率", "検証データ: 自動化率と正解率"} <= set(report.pictures)
+    assert (
+        'madoguchi_routing_precision{department="waste_environment"} 0.5' in city.client.get("/metrics").text
+    )
+
+
+@pytest.fixture
+def challenger(city: City) -> RoutingModel:
+    folder = city.settings.data_dir / "models" / "challenger"
+    folder.parent.mkdir()
+    folder.symlink_to(CLASSIFIER)
+    scores = {"macro_f1": 0.9, "accuracy": 0.9, "per_label": {}}
+    row = RoutingModel(
+        folder="challenger", status=ModelStatus.challenger, examples=3,
+        metrics={"champion": scores, "challenger": scores | {"macro_f1": 0.91}, "worse": [], "better": True},
+    )  # fmt: skip
+    with transaction(city.engine) as session:
+        session.add(row)
+    return row
+
+
+def _live(city: City) -> learning.LiveClassifier:
+    return learning.LiveClassifier(city.engine, city.settings)
+
+
+def _folder(city: City) -> Path:
+    with reading(city.engine) as session:
+        return learning.champion_folder(session, city.settings)
+
+
+def test_a_challenger_predicts_silently_until_a_supervisor_promotes_it(
+    city: City, challenger: RoutingModel
+) -> None:
+    live = _live(city)
+    found = live.remarks(GARBAGE, live.predict(GARBAGE))
+    assert found["shadow"] == {"model": "challenger", "department": "waste_environment"}
+    boss, desk = city.hire("kakaricho", role=Role.supervisor), city.hire("uketsuke")
+    url = f"/supervise/routing/models/{challenger.id}/promote"
+    assert desk.client.post(url, data={"csrf": desk.csrf}).status_code == 403
+    assert _folder(city) == city.settings.effective_classifier_dir
+
+    assert boss.client.post(url, data={"csrf": boss.csrf}).status_code == 200
+    assert _folder(city).name == "challenger"
+    assert "shadow" not in _live(city).remarks(GARBAGE, live.predict(GARBAGE))
+    assert "前のモデルに戻す" in boss.page("/supervise/routing")
+
+    assert boss.client.post("/supervise/routing/roll-back", data={"csrf": boss.csrf}).status_code == 200
+    assert _folder(city) == city.settings.effective_classifier_dir
+    assert boss.client.post("/supervise/routing/roll-back", data={"csrf": boss.csrf}).status_code == 404
+
+
+def test_a_challenger_that_is_not_better_cannot_be_promoted(city: City, challenger: RoutingModel) -> None:
+    with transaction(city.engine) as session:
+        row = session.get_one(RoutingModel, challenger.id)
+        row.metrics = {**row.metrics, "worse": ["water"], "better": False}
+        session.add(row)
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    url = f"/supervise/routing/models/{challenger.id}"
+    answer = boss.client.post(f"{url}/promote", data={"csrf": boss.csrf})
+    assert answer.status_code == 409
+    assert "上回っていない" in answer.text
+    assert boss.client.post(f"{url}/refuse", data={"csrf": boss.csrf}).status_code == 200
+    assert city.all(RoutingModel)[0].status == ModelStatus.refused
+
+
+def test_a_champion_that_cannot_be_read_leaves_the_first_model_at_work(
+    city: City, challenger: RoutingModel
+) -> None:
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    boss.client.post(f"/supervise/routing/models/{challenger.id}/promote", data={"csrf": boss.csrf})
+    (city.settings.data_dir / "models" / "challenger").unlink()
+    assert _live(city).predict(GARBAGE).department == "waste_environment"
+
+
+def _end(city: City, department: str, successor: str | None) -> None:
+    with transaction(city.engine) as session:
+        row = session.get_one(Department, department)
+        row.valid_to, row.successor_id = now().date() - timedelta(days=2), successor
+        session.add(row)
+
+
+def test_on_the_day_of_a_reorganisation_open_cases_and_new_ones_go_to_the_successor(city: City) -> None:
+    city.line_says(GARBAGE)
+    city.work()
+    desk = city.hire("uketsuke")
+    city.line_says("住民票の写しがほしい", user=OTHER)
+    city.work()
+    _end(city, "waste_environment", "general_affairs")
+    with transaction(city.engine) as session:
+        assert organisation.reroute(session, now().date(), drafting=True) == 1
+        assert organisation.reroute(session, now().date(), drafting=True) == 0
+    assert city.case().department_id == "general_affairs"
+    assert city.case(OTHER).department_id == "citizen_registry"
+    assert "機構改革による移管" in desk.page(f"/desk/cases/{city.case().id}")
+
+    newcomer = "U" + "3" * 32
+    city.line_says("燃えるごみの日はいつですか", user=newcomer)
+    city.work()
+    assert city.case(newcomer).department_id == "general_affairs"
+
+
+@pytest.mark.parametrize("successor", [None, "waste_environment"])
+def test_a_department_without_a_living_successor_is_said_loudly(city: City, successor: str | None) -> None:
+    _end(city, "waste_environment", successor)
+    with reading(city.engine) as session:
+        departments = {d.id: d for d in session.exec(select(Department).order_by(col(Department.position)))}
+    troubles = organisation.misfits(["waste_environment", "tax", "old_office"], departments, now().date())
+    assert any("環境課" in t for t in troubles)
+    assert any("old_office" in t for t in troubles)
+    assert any("市民課" in t and "学習し直して" in t for t in troubles)
+    assert "環境課" in city.hire("kakaricho", role=Role.supervisor).page("/supervise/routing")
+    city.line_says(GARBAGE)
+    city.work()
+    assert city.case().department_id == "front_desk"
