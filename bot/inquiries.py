@@ -237,15 +237,12 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
     draft = Draft(
         inquiry_id=inquiry.id,
         status=DraftStatus.pending,
-        origin=result.origin,
-        text=text,
-        ready=result.ready,
-        sentences=_plain(result.sentences),
-        findings=_plain(result.findings),
+        origin="",
+        text="",
+        ready=False,
         passages=_plain(sources),
-        flags=list(result.flags),
-        model=dict(result.model),
     )
+    _word(draft, text, result)
     session.add(draft)
     session.flush()
     _queue_draft(session, inquiry, draft, result.status)
@@ -278,9 +275,7 @@ def improve(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
     same = draft is not None and draft.passages == _plain(result.passages)
     if draft is None or not same or inquiry.generation != generation:
         return False  # decided, or a person chose other sentences meanwhile
-    draft.text, draft.origin, draft.ready = text, result.origin, result.ready
-    draft.sentences, draft.findings = _plain(result.sentences), _plain(result.findings)
-    draft.flags, draft.model = list(result.flags), dict(result.model)
+    _word(draft, text, result)
     session.add(draft)
     _audit(
         session,
@@ -329,12 +324,18 @@ def recompose(
     if inquiry.version != seen_version:
         raise CaseChanged
     before = [p["article"] + "#" + str(p["ordinal"]) for p in draft.passages]
-    draft.text, draft.origin, draft.ready = text, result.origin, result.ready
-    draft.sentences, draft.findings = _plain(result.sentences), _plain(result.findings)
-    draft.passages, draft.flags = _plain(result.passages), list(result.flags)
+    _word(draft, text, result)
+    draft.passages = _plain(result.passages)
     session.add(draft)
     ticked = [p.id for p in result.passages]
     _audit(session, inquiry, staff.login, "recompose", screen, draft=draft.id, before=before, ticked=ticked)
+
+
+def _word(draft: Draft, text: str, result: DraftResult) -> None:
+    """Give a draft the wording of a result; on which passages it stands is the caller's."""
+    draft.text, draft.origin, draft.ready = text, result.origin, result.ready
+    draft.sentences, draft.findings = _plain(result.sentences), _plain(result.findings)
+    draft.flags, draft.model = list(result.flags), dict(result.model)
 
 
 def _plain(values: Sequence[Any]) -> list[Any]:

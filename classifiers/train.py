@@ -143,23 +143,8 @@ def train(
     history = fine_tune(model, data, recipe)
 
     with replacing(out_dir) as scratch:
-        model.eval()
-        export_int8(model, scratch / "model.onnx")
-        valid = data["valid"]
-        encoded = served_logits(scratch / "model.onnx", valid.ids, recipe.threads)
-        ngrams, factors = fit_ngrams(data, encoded, recipe)
-        ngrams.save(scratch / NGRAMS)
-        logits = encoded + np.stack([ngrams.logits(text) for text in valid.texts])
-        calibrations = calibrate_groups(logits, valid, labels, recipe)
-        calibration = calibrations["ja"]
-        metrics: dict[str, Any] = {
-            "valid": valid_metrics(logits, valid, calibration),
-            "valid_encoder": {
-                "int8_macro_f1": macro_f1(encoded, valid),
-                "fp32_macro_f1": macro_f1(in_batches(model, valid.ids), valid),
-            },
-            "ngram_factors": factors,
-            "reference": reference(logits, valid, calibration),
+        metrics, calibrations = ship(scratch, model, data, labels, recipe)
+        metrics |= {
             "probe": probe_facts,
             "epochs": history,
             "examples": {name: len(split.ids) for name, split in data.items()},
@@ -167,7 +152,7 @@ def train(
             "seconds": round(time.monotonic() - started),
             "versions": {p: importlib.metadata.version(p) for p in ("torch", "transformers", "onnxruntime")},
         }
-        _write_texts(scratch, folder, labels, metrics, str(backbone), calibration)
+        _write_texts(scratch, folder, labels, metrics, str(backbone), calibrations["ja"])
         _write_known_words(scratch, data_dir, labels)
         write_manifest(
             scratch,
@@ -359,6 +344,34 @@ def bf16_is_faster(model: Router, rows: Sequence[Ids], batch: int) -> bool:
 
 
 # ── shipping ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def ship(
+    folder: Path, model: Router, data: dict[str, Encoded], labels: Labels, recipe: Recipe
+) -> tuple[dict[str, Any], dict[str, Calibration]]:
+    """Write what serves (encoder and n-gram layer) and calibrate it as it will serve.
+
+    Returns:
+        Figures on the validation set, and a calibration per group of `classifiers.department.GROUPS`.
+    """
+    valid = data["valid"]
+    model.eval()
+    export_int8(model, folder / "model.onnx")
+    encoded = served_logits(folder / "model.onnx", valid.ids, recipe.threads)
+    ngrams, factors = fit_ngrams(data, encoded, recipe)
+    ngrams.save(folder / NGRAMS)
+    logits = encoded + np.stack([ngrams.logits(text) for text in valid.texts])
+    calibrations = calibrate_groups(logits, valid, labels, recipe)
+    metrics = {
+        "valid": valid_metrics(logits, valid, calibrations["ja"]),
+        "valid_encoder": {
+            "int8_macro_f1": macro_f1(encoded, valid),
+            "fp32_macro_f1": macro_f1(in_batches(model, valid.ids), valid),
+        },
+        "ngram_factors": factors,
+        "reference": reference(logits, valid, calibrations["ja"]),
+    }
+    return metrics, calibrations
 
 
 def served_logits(path: Path, rows: Sequence[Ids], threads: int) -> Floats:

@@ -109,6 +109,22 @@ def _say(page: Page | FrameLocator, text: str) -> None:
     page.get_by_role("button", name="送信").click()
 
 
+def _ask(browser: Browser, site: str, width: int = 390) -> Page:
+    """A citizen's page that has asked and been told its receipt number."""
+    page = browser.new_context(viewport={"width": width, "height": 844}).new_page()
+    page.goto(f"{site}/chat")
+    _say(page, QUESTION)
+    expect(page.get_by_text("受付番号は")).to_be_visible(timeout=30_000)
+    return page
+
+
+def _sign_in(desk: Page, site: str, login: str = "kankyo") -> None:
+    desk.goto(f"{site}/desk/login")
+    desk.get_by_label("職員ID").fill(login)
+    desk.get_by_label("パスワード").fill("correct horse")
+    desk.get_by_role("button", name="ログイン").click()
+
+
 def test_a_person_types_a_caseworker_approves_the_answer_appears(browser: Browser, site: str) -> None:
     SHOTS.mkdir(parents=True, exist_ok=True)
     citizen = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
@@ -120,10 +136,7 @@ def test_a_person_types_a_caseworker_approves_the_answer_appears(browser: Browse
     expect(citizen.get_by_text("受付番号は")).to_be_visible(timeout=30_000)
 
     desk = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
-    desk.goto(f"{site}/desk")
-    desk.get_by_label("職員ID").fill("kankyo")
-    desk.get_by_label("パスワード").fill("correct horse")
-    desk.get_by_role("button", name="ログイン").click()
+    _sign_in(desk, site)
     expect(desk.get_by_text("承認待ち", exact=True)).to_be_visible()
     desk.screenshot(path=SHOTS / "queue.png")
     desk.locator("a.row").first.click()
@@ -142,15 +155,9 @@ def test_a_person_types_a_caseworker_approves_the_answer_appears(browser: Browse
 
 
 def test_an_answer_written_by_hand_appears_live(browser: Browser, site: str) -> None:
-    citizen = browser.new_page()
-    citizen.goto(f"{site}/chat")
-    _say(citizen, QUESTION)
-    expect(citizen.get_by_text("受付番号は")).to_be_visible(timeout=30_000)
+    citizen = _ask(browser, site)
     desk = browser.new_context().new_page()
-    desk.goto(f"{site}/desk/login")
-    desk.get_by_label("職員ID").fill("kankyo")
-    desk.get_by_label("パスワード").fill("correct horse")
-    desk.get_by_role("button", name="ログイン").click()
+    _sign_in(desk, site)
     desk.locator("a.row").first.click()
     desk.get_by_text("自分で書いて送る").click()
     desk.get_by_label("文面", exact=True).fill("担当者が直接お答えします。")
@@ -159,15 +166,9 @@ def test_an_answer_written_by_hand_appears_live(browser: Browser, site: str) -> 
 
 
 def test_the_check_warns_while_the_caseworker_types(browser: Browser, site: str) -> None:
-    citizen = browser.new_page()
-    citizen.goto(f"{site}/chat")
-    _say(citizen, QUESTION)
-    expect(citizen.get_by_text("受付番号は")).to_be_visible(timeout=30_000)
+    _ask(browser, site)
     desk = browser.new_context().new_page()
-    desk.goto(f"{site}/desk")
-    desk.get_by_label("職員ID").fill("kankyo")
-    desk.get_by_label("パスワード").fill("correct horse")
-    desk.get_by_role("button", name="ログイン").click()
+    _sign_in(desk, site)
     desk.locator("a.row").first.click()
     box = desk.get_by_label("市民に送る文面(このまま送られます)")
     box.fill(box.input_value().replace("円", "円。なお9月末までに9,999円"))
@@ -357,3 +358,57 @@ def test_zoomed_pages_need_no_sideways_scrolling(browser: Browser, site: str, si
         bounds = box.bounding_box()
         assert bounds is not None
         assert min(bounds["height"], bounds["width"]) >= 44
+
+
+def test_ticking_sentences_makes_a_draft_of_exactly_these(browser: Browser, site: str) -> None:
+    _ask(browser, site)
+    desk = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    _sign_in(desk, site)
+    desk.locator("a.row").first.click()
+    boxes = desk.locator("#choices input[name=passage]")
+    for box in boxes.all():
+        box.uncheck()
+    boxes.first.check()
+    sentence = desk.locator("#choices label").first.inner_text().strip()
+    desk.get_by_role("button", name="選んだ文で下書きを作り直す").click()
+    expect(desk.locator("#choices input:checked")).to_have_count(1)
+    assert sentence in desk.get_by_label("市民に送る文面(このまま送られます)").input_value()
+    desk.screenshot(path=SHOTS / "ticked.png", full_page=True)
+
+
+def test_the_supervisors_pages_open_and_an_alarm_reaches_an_open_page(
+    browser: Browser, site: str, working_city: City
+) -> None:
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    with transaction(working_city.engine) as session:
+        auth.create_staff(
+            session, login="kakaricho", name="統括 係長", role=Role.supervisor,
+            department_id="front_desk", password="correct horse", actor="test",
+        )  # fmt: skip
+    _ask(browser, site)
+    desk = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    troubles: list[str] = []
+    desk.on("pageerror", lambda error: troubles.append(str(error)))
+    desk.goto(f"{site}/desk/login")
+    desk.screenshot(path=SHOTS / "login.png")
+    _sign_in(desk, site, "kakaricho")
+    pages = {
+        "/supervise": "全体の状況",
+        "/supervise/routing": "振り分けの状況",
+        "/supervise/audit": "操作の記録",
+        "/desk/knowledge": "記事",
+        "/desk/knowledge/gaps": "記事が足りない質問",
+        "/desk/knowledge/new": "新しい記事",
+    }
+    for path, heading in pages.items():
+        desk.goto(f"{site}{path}")
+        expect(desk.get_by_role("heading", level=1)).to_contain_text(heading)
+        assert desk.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        desk.screenshot(path=SHOTS / f"{path.strip('/').replace('/', '-')}.png", full_page=True)
+    alarmed = browser.new_page()
+    alarmed.goto(f"{site}/chat")
+    _say(alarmed, "家が燃えています、助けて")
+    expect(desk.locator(".alarm")).to_contain_text("緊急の可能性", timeout=40_000)
+    assert desk.title().startswith("【緊急1件】")
+    desk.screenshot(path=SHOTS / "alarm.png")
+    assert troubles == []

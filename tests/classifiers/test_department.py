@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from classifiers.calibrate import sigmoid
 from classifiers.department import FRONT_DESK, DepartmentClassifier
 from classifiers.errors import EmptyText, ModelNotLoaded
 
@@ -114,7 +115,12 @@ def test_two_matters_name_both_departments(copy: Path) -> None:
 
 
 def test_an_emergency_is_told_apart(copy: Path) -> None:
-    _edit_manifest(copy, calibration=_limits(1.0, 0.5, 0.5, emergency_at=0.5))
+    untouched = DepartmentClassifier(copy)
+    alarming, ordinary = (
+        float(sigmoid(untouched.logits(text)[-2:])[0]) for text in ("家が燃えています", "ごみの日はいつ")
+    )
+    assert alarming > 2 * ordinary
+    _edit_manifest(copy, calibration=_limits(1.0, 0.5, 0.5, emergency_at=(alarming + ordinary) / 2))
     model = DepartmentClassifier(copy)
     assert model.predict("家が燃えています").emergency
     assert not model.predict("ごみの日はいつ").emergency
