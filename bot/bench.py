@@ -356,7 +356,7 @@ def answer(engine: Engine, inquiry: Inquiry, text: str) -> None:
 
 
 def _person(engine: Engine) -> Staff:
-    """The one who answers, in a transaction of its own: who writes the audit log must not then wait for a case."""
+    """Who answers; signed up apart, for who has written the audit log must not wait for a case."""
     with transaction(engine) as session:
         return session.exec(select(Staff)).first() or auth.create_staff(
             session,
