@@ -1,7 +1,6 @@
 """The city's own files brought into the database: departments and fixed texts."""
 
 import re
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +105,9 @@ def fixed_text(session: Session, key: str) -> FixedText | None:
     return session.exec(query).first()
 
 
-def departments(session: Session, today: date | None = None) -> list[Department]:
-    """Departments in their order, those not (yet, or any more) in force on ``today`` left out."""
-    rows = session.exec(select(Department).order_by(col(Department.position))).all()
-    if today is None:
-        return list(rows)
-    return [d for d in rows if (d.valid_from or today) <= today <= (d.valid_to or today)]
+def departments(session: Session) -> list[Department]:
+    """Departments in their order, also those not in force today (`bot.organisation` tells which are)."""
+    return list(session.exec(select(Department).order_by(col(Department.position))).all())
 
 
 def department_names(session: Session) -> dict[str, str]:

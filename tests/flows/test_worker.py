@@ -21,16 +21,21 @@ def _case(opened: bench.Rig) -> Inquiry | None:
     return next(iter(bench.open_cases(opened.engine)), None)
 
 
+def _die_between_push_and_record(opened: bench.Rig) -> None:
+    """The running worker pushes an approved answer and is killed before it hears LINE's 200."""
+    opened.line.post(opened.line.body(opened.line.text(USER, "転入届に必要なものを教えてください")))
+    case = wait_for(lambda: _case(opened))
+    wait_for(lambda: len(opened.line.texts(USER)) == 2)
+    opened.line.faults.append("hang_after")
+    bench.answer(opened.engine, case, "窓口へお越しください。")
+    wait_for(lambda: "窓口へお越しください。" in opened.line.texts(USER))
+    opened.kill_worker()
+
+
 def test_a_worker_killed_between_push_and_record_neither_loses_nor_doubles() -> None:
     with bench.rig() as opened:
         opened.start_worker()
-        opened.line.post(opened.line.body(opened.line.text(USER, "転入届に必要なものを教えてください")))
-        case = wait_for(lambda: _case(opened))
-        wait_for(lambda: len(opened.line.texts(USER)) == 2)
-        opened.line.faults.append("hang_after")
-        bench.answer(opened.engine, case, "窓口へお越しください。")
-        wait_for(lambda: "窓口へお越しください。" in opened.line.texts(USER))
-        opened.kill_worker()
+        _die_between_push_and_record(opened)
         assert _outbox(opened)[0].status == OutboxStatus.queued
 
         opened.start_worker()
@@ -58,13 +63,7 @@ def _unfinished_jobs_of(opened: bench.Rig, worker_id: str) -> int:
 def test_another_worker_takes_over_what_a_dead_one_left(postgres_url: str) -> None:
     with bench.rig(postgres_url) as opened:
         opened.start_worker("worker-a")
-        opened.line.post(opened.line.body(opened.line.text(USER, "転入届に必要なものを教えてください")))
-        case = wait_for(lambda: _case(opened))
-        wait_for(lambda: len(opened.line.texts(USER)) == 2)
-        opened.line.faults.append("hang_after")
-        bench.answer(opened.engine, case, "窓口へお越しください。")
-        wait_for(lambda: "窓口へお越しください。" in opened.line.texts(USER))
-        opened.kill_worker()
+        _die_between_push_and_record(opened)
         assert _unfinished_jobs_of(opened, "worker-a") == 1
 
         opened.start_worker("worker-b")
