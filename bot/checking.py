@@ -1,6 +1,8 @@
-"""Compare a whole reply, edits included, with what its draft may quote."""
+"""Compare a whole reply, edits included, with what its draft may quote, place by place."""
 
-from dataclasses import asdict
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlmodel import Session
@@ -8,25 +10,124 @@ from sqlmodel import Session
 from bot.drafting import Frame, register
 from bot.inquiries import Checker
 from bot.models import Department, Draft, Inquiry
-from responders.checks import check
+from bot.privacy import mask
+from channels.message import utf16_units
+from responders.checks import DOCUMENT, Finding, check, support
 from responders.knowledge import Passage, split_sentences
+
+_PERSONAL_JA = {"card": "カード番号", "email": "メールアドレス"}
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedSentence:
+    """One sentence of the reply's body and what the checks say about it."""
+
+    text: str
+    support: str
+    """``supported``, ``partial``, ``unsupported``; empty where nothing has to be supported."""
+    sources: tuple[str, ...]
+    """The sentences of the articles that carry it, best first."""
+    findings: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """The checks of one text, in reading order.
+
+    A finding is a `responders.checks.Finding` as a dictionary with ``key`` (same words, same fault: same
+    key), ``start`` and ``end`` (UTF-16 units in the whole text, as a browser counts).
+    """
+
+    sentences: list[ReviewedSentence]
+    whole: list[dict[str, Any]]
+    """Findings about the whole text."""
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """All of them."""
+        return self.whole + [finding for sentence in self.sentences for finding in sentence.findings]
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a place must be mended or confirmed before the text may go."""
+        return any(finding["hard"] for finding in self.findings)
+
+
+def review(session: Session, frame: Frame, text: str, draft: Draft) -> Review:
+    """Check a person's text against the passages of its draft.
+
+    A holding text that nobody changed states no fact, so nothing in it needs a source.
+    """
+    inquiry = session.get_one(Inquiry, draft.inquiry_id)
+    department = session.get_one(Department, inquiry.department_id)
+    text = text.replace("\r\n", "\n")
+    body = frame.body_of(text, department, inquiry.receipt_number)
+    if draft.origin == "holding" and body == frame.body_of(draft.text, department, inquiry.receipt_number):
+        return Review([], [])
+    passages = [_passage(stored) for stored in draft.passages]
+    bodies = split_sentences(body)
+    found = check(bodies, passages, register(session, frame.city))
+    places = list(_places(text, bodies))
+    sentences = [
+        _reviewed(number, sentence, place, found, text, passages)
+        for number, (sentence, place) in enumerate(zip(bodies, places, strict=True))
+    ]
+    whole = [_placed(f, (0, len(text)), text) for f in found if f.sentence == DOCUMENT]
+    return Review(sentences, whole + list(_personal(text, passages)))
 
 
 def checker(session: Session, frame: Frame) -> Checker:
-    """The check of a person's final text; a text that a person wrote without a draft has no sources."""
+    """The check that an approval runs on the final text."""
+    return lambda text, draft: review(session, frame, text, draft).findings
 
-    def run(text: str, draft: Draft) -> list[dict[str, Any]]:
-        inquiry = session.get_one(Inquiry, draft.inquiry_id)
-        department = session.get_one(Department, inquiry.department_id)
-        body = frame.body_of(text.replace("\r\n", "\n"), department, inquiry.receipt_number)
-        if draft.origin == "holding" and body == frame.body_of(
-            draft.text, department, inquiry.receipt_number
-        ):
-            return []  # the holding words state no fact
-        passages = [_passage(p) for p in draft.passages]
-        return [asdict(f) for f in check(split_sentences(body), passages, register(session, frame.city))]
 
-    return run
+def _reviewed(
+    number: int,
+    sentence: str,
+    place: tuple[int, int],
+    found: Sequence[Finding],
+    text: str,
+    passages: Sequence[Passage],
+) -> ReviewedSentence:
+    own = [_placed(f, place, text) for f in found if f.sentence == number]
+    level, cited = support(sentence, passages)
+    if any(finding["hard"] for finding in own):
+        level = "unsupported"
+    by_id = {passage.id: passage for passage in passages}
+    sources = tuple(f"{by_id[i].article_title}: {by_id[i].text}" for i in cited[:2])
+    return ReviewedSentence(sentence, level, sources, own)
+
+
+def _places(text: str, sentences: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Where each sentence stands in the text, as character offsets; its mark is not part of it."""
+    at = 0
+    for sentence in sentences:
+        start = text.find(sentence, at)
+        if start < 0:
+            start = at
+        at = start + len(sentence)
+        yield start, at
+
+
+def _placed(finding: Finding, place: tuple[int, int], text: str) -> dict[str, Any]:
+    start, end = place
+    # The checks read a normalised text: where its words do not stand as such, the sentence is the place.
+    exact = text.find(finding.text, start, end) if finding.text else -1
+    if exact >= 0:
+        start, end = exact, exact + len(finding.text)
+    sentence = "" if finding.sentence == DOCUMENT else text[place[0] : place[1]]
+    key = hashlib.sha256(f"{finding.kind}|{finding.text}|{sentence}".encode(errors="replace")).hexdigest()
+    units = {"start": utf16_units(text[:start]), "end": utf16_units(text[:end])}
+    return {**asdict(finding), "key": key[:16], **units}
+
+
+def _personal(text: str, passages: Sequence[Passage]) -> Iterator[dict[str, Any]]:
+    """Personal data in an outgoing text: whoever put it there, it goes only after a second look."""
+    known = " ".join(passage.context for passage in passages)
+    for kind, name in _PERSONAL_JA.items():
+        if kind in mask(text)[1] and kind not in mask(known)[1]:
+            message = f"{name}と思われる文字列があります。個人情報を送らないよう確認してください。"
+            yield _placed(Finding(DOCUMENT, "personal", kind, True, message), (0, len(text)), text)
 
 
 def _passage(stored: dict[str, Any]) -> Passage:

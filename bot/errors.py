@@ -74,9 +74,9 @@ class TextRefused(BotError):
 
 
 class NeedsConfirmation(TextRefused):
-    """Facts without a source: edit or confirm."""
+    """Places without a source: each must be edited or confirmed."""
 
-    message_ja = "根拠のない記述があります。修正するか、内容を確認した旨のチェックを入れてください。"
+    message_ja = "根拠のない記述があります。指摘された箇所を直すか、一つずつ確認のチェックを入れてください。"
 
 
 class BadInput(BotError):

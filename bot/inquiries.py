@@ -1,7 +1,7 @@
 """The verbs of a case. Each works in the caller's transaction and never commits."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -40,7 +40,7 @@ from channels.message import MAX_TEXT_UNITS, storable, utf16_units
 from responders.draft import DraftResult
 
 Checker = Callable[[str, Draft], list[dict[str, Any]]]
-"""Finds what in a text its draft's passages do not support; hard findings need a confirmation."""
+"""Finds what in a text its draft's passages do not support; each hard one needs a confirmation by its key."""
 
 
 def open_inquiry(
@@ -363,7 +363,7 @@ def approve(
     seen_version: int,
     screen: str,
     check: Checker,
-    confirmed: bool = False,
+    confirmed: Collection[str] = (),
     keep_open: bool = False,
 ) -> OutboxMessage:
     """Record a person's decision and queue exactly the approved text for sending.
@@ -376,14 +376,14 @@ def approve(
         seen_version: The case's version on their screen.
         screen: Where they decided, such as ``desk``.
         check: Finds facts of the text that its sources do not support.
-        confirmed: They ticked that unsupported facts are right.
+        confirmed: Keys of the hard findings that they ticked one by one.
         keep_open: The case goes on after this reply.
 
     Raises:
         NotFound, NotAllowed: No such draft for this person, or their role cannot approve.
         DraftNotPending: Someone has decided, or a newer draft took its place.
         CaseChanged: The citizen or a colleague changed the case since.
-        TextRefused: Empty or too long. NeedsConfirmation: facts without a source.
+        TextRefused: Empty or too long. NeedsConfirmation: a place without a source that nobody ticked.
     """
     draft = session.get(Draft, draft_id)
     if draft is None:
@@ -394,8 +394,8 @@ def approve(
         raise DraftNotPending
     if inquiry.version != seen_version:
         raise CaseChanged
-    findings = check(text, draft)
-    if not confirmed and any(f["hard"] for f in findings):
+    hard = [finding for finding in check(text, draft) if finding["hard"]]
+    if any(finding["key"] not in confirmed for finding in hard):
         raise NeedsConfirmation
     _decide(session, draft, DraftStatus.approved, staff)
     approval = Approval(
@@ -405,7 +405,7 @@ def approve(
         text=text,
         text_sha256=outbox.digest(text),
         screen=screen,
-        confirmed=findings if confirmed else [],
+        confirmed=hard,
     )
     session.add(approval)
     session.flush()

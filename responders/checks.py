@@ -63,6 +63,12 @@ _MARKS = frozenset("、。，．・（）()「」『』：:；;〜～％%?？!�
 _NO_CONTENT = frozenset(
     re.findall(r"\S+", "とき 場合 方 もの 物 こと 事 ため 為 際 よう 様 お ご 御 うち ほか 他 等 など 人")
 )
+_POLITE_END = re.compile(
+    r"(?:です|ます|ません|ました|でした|でしょう|ましょう|ください|下さい|ませ|ですか|ますか|願います)[)」]*。?$"
+)
+_DOUBLE_HONORIFIC = re.compile(
+    r"になられ|おっしゃられ|いらっしゃられ|召し上がられ|ご覧になられ|させていただかせ|お伺いさせて|拝見させていただ"
+)
 _MUNICIPALITY = re.compile(r"[市区町村県都府]")
 _ODD_LETTER = re.compile(r"[\uac00-\ud7af\u1100-\u11ff\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f]")
 _LATIN = re.compile(r"[A-Za-z]{3,}")
@@ -97,7 +103,8 @@ class Finding:
     """Index of the sentence from 0; `DOCUMENT` for the whole text."""
     kind: str
     """empty, too_long, phone, url, email, date, time, weekday, number, section, bound, wrong_row,
-    municipality, negation, condition, glyph, foreign_word, assertion, control_token, unsupported, partial."""
+    municipality, negation, condition, glyph, foreign_word, assertion, politeness, control_token, unsupported,
+    partial."""
     text: str
     """The words in question."""
     hard: bool
@@ -487,6 +494,14 @@ def _check_assertions(normal: str, sources: _Sources) -> Iterator[_Partial]:
             yield "assertion", word, True, f"記事にない断定・約束「{word}」があります。"
 
 
+def _check_politeness(normal: str, _sources: _Sources) -> Iterator[_Partial]:
+    """One style throughout and no honorific twice. Source: 文化審議会「敬語の指針」 2007."""
+    if normal.endswith("。") and not _POLITE_END.search(normal):
+        yield "politeness", normal, False, "文末が「です・ます」の形ではありません。"
+    if double := _DOUBLE_HONORIFIC.search(normal):
+        yield "politeness", double[0], False, f"敬語が重なっています「{double[0]}」。"
+
+
 def _check_support(normal: str, sources: _Sources) -> Iterator[_Partial]:
     level, _ = support(normal, sources.passages)
     if level == "unsupported":
@@ -503,5 +518,6 @@ _CHECKS: tuple[Callable[[str, _Sources], Iterator[_Partial]], ...] = (
     _check_conditions,
     _check_letters,
     _check_assertions,
+    _check_politeness,
     _check_support,
 )

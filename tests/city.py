@@ -70,7 +70,7 @@ class Desk:
                 values[name] = _unescape(match.group(1))
         return values
 
-    def post(self, inquiry: Inquiry, verb: str, form: dict[str, str]) -> Any:  # noqa: ANN401
+    def post(self, inquiry: Inquiry, verb: str, form: dict[str, Any]) -> Any:  # noqa: ANN401
         """Press a button of the case's screen."""
         return self.client.post(f"/desk/cases/{inquiry.id}/{verb}", data=form, follow_redirects=False)
 

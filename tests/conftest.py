@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from bot.db import make_engine, migrate
-from tests.city import City, load_city, open_city
+from tests.city import City, Desk, load_city, open_city
 from tests.platforms.line import Line, serve
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -149,3 +149,9 @@ def city(engine: Engine, database_url: str, line: Line, tmp_path: Path) -> Itera
     """みなと市 at work on this test's database."""
     with open_city(engine, database_url, line, tmp_path) as opened:
         yield opened
+
+
+@pytest.fixture
+def desk(city: City) -> Desk:
+    """A caseworker of the front desk, who sees every case."""
+    return city.hire("tantou")

@@ -1,5 +1,6 @@
 """The caseworker's desk: the queue, the case, the decision."""
 
+from collections.abc import Callable, Collection
 from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
@@ -10,7 +11,7 @@ from sqlmodel import Session
 
 from bot import audit, auth, checking, drafting, inquiries, reports, templating
 from bot.db import now
-from bot.errors import BotError, Conflict, NotFound, TextRefused
+from bot.errors import Conflict, NotFound, TextRefused
 from bot.knowledge import article_versions, passages_of
 from bot.models import FRONT_DESK, Draft, Role
 from bot.routes.deps import COOKIE, Deciding, SessionDep, SettingsDep, SignedIn, TokenCookie
@@ -109,23 +110,25 @@ def _case_page(
     *,
     error: str = "",
     text: str | None = None,
-    findings: list[dict[str, Any]] | None = None,
     by_hand: bool = False,
+    confirmed: Collection[str] = (),
 ) -> str:
     """The case's screen; after a refusal with the person's own text, so that nothing typed is lost."""
     case = reports.case(session, inquiry_id, signed_in[0])
     articles = {str(p["article"]) for p in case.draft.passages} if case.draft else set()
     frame = request.app.state.city.frame
+    shown = text if text is not None and not by_hand else (case.draft.text if case.draft else "")
     return page(
         "case.html",
         **frame_values(session, signed_in),
         case=case,
         error=error,
-        text=text if text is not None and not by_hand else (case.draft.text if case.draft else ""),
+        text=shown,
         hand_text=text
         if text is not None and by_hand
         else frame.around("", case.department, case.inquiry.receipt_number),
-        findings=findings if findings is not None else (case.draft.findings if case.draft else []),
+        review=checking.review(session, frame, shown, case.draft) if case.draft else None,
+        confirmed=confirmed,
         articles=article_versions(session, articles, date.today()),  # noqa: DTZ011
         choices=passages_of(session, articles),
         ticked={f"{p['article']}#{p['ordinal']}" for p in case.draft.passages} if case.draft else set(),
@@ -147,31 +150,18 @@ class _Decision:
     def __init__(self, request: Request, session: SessionDep, signed_in: SignedIn, staff: Deciding) -> None:
         self.request, self.session, self.signed_in, self.staff = request, session, signed_in, staff
 
-    def run(self, inquiry_id: UUID, verb: Any, *, text: str | None = None, by_hand: bool = False) -> Response:  # noqa: ANN401
+    def run(self, inquiry_id: UUID, verb: Callable[[], object], **typed: Any) -> Response:  # noqa: ANN401
+        """Do it; ``typed`` is what the person had typed or ticked, as `_case_page` takes it."""
         try:
             with self.session.begin_nested():
                 verb()
         except (Conflict, TextRefused) as refused:
-            return self._again(inquiry_id, refused, text, by_hand)
+            self.session.expire_all()
+            html = _case_page(
+                self.request, self.session, self.signed_in, inquiry_id, error=refused.message_ja, **typed
+            )
+            return HTMLResponse(html, refused.status)
         return RedirectResponse(f"/desk/cases/{inquiry_id}?done=1", 303)
-
-    def _again(self, inquiry_id: UUID, refused: BotError, text: str | None, by_hand: bool) -> Response:
-        self.session.expire_all()
-        case = reports.case(self.session, inquiry_id, self.staff)
-        findings = None
-        if text is not None and case.draft and not by_hand:
-            findings = _checker(self.request, self.session)(text, case.draft)
-        html = _case_page(
-            self.request,
-            self.session,
-            self.signed_in,
-            inquiry_id,
-            error=refused.message_ja,
-            text=text,
-            findings=findings,
-            by_hand=by_hand,
-        )
-        return HTMLResponse(html, refused.status)
 
 
 DecisionDep = Annotated[_Decision, Depends(_Decision, scope="function")]
@@ -186,7 +176,7 @@ def approve(
     draft_id: Annotated[UUID, Form()],
     version: Version,
     text: Text = "",
-    confirmed: Annotated[bool, Form()] = False,
+    confirmed: Annotated[list[str] | None, Form()] = None,
     keep_open: Annotated[bool, Form()] = False,
 ) -> Response:
     """The person pressed 承認; ``text`` is what they saw, edits included."""
@@ -200,10 +190,11 @@ def approve(
             seen_version=version,
             screen=SCREEN,
             check=_checker(decision.request, decision.session),
-            confirmed=confirmed,
+            confirmed=confirmed or (),
             keep_open=keep_open,
         ),
         text=text,
+        confirmed=confirmed or (),
     )
 
 
@@ -346,7 +337,7 @@ def acknowledge(inquiry_id: UUID, decision: DecisionDep) -> Response:
     )
 
 
-@router.post("/cases/{inquiry_id}/check")
+@router.post("/cases/{inquiry_id}/check", response_class=HTMLResponse)
 def check(
     request: Request,
     inquiry_id: UUID,
@@ -354,9 +345,11 @@ def check(
     _staff: Deciding,
     draft_id: Annotated[UUID, Form()],
     text: Text = "",
-) -> dict[str, Any]:
-    """The findings of an edited text, shown while the person types."""
+    confirmed: Annotated[list[str] | None, Form()] = None,
+) -> str:
+    """The review of an edited text, as a piece of the page, while the person types."""
     draft = session.get(Draft, draft_id)
     if draft is None or draft.inquiry_id != inquiry_id:
         raise NotFound
-    return {"findings": _checker(request, session)(text, draft)}
+    found = checking.review(session, request.app.state.city.frame, text, draft)
+    return page("review.html", review=found, confirmed=confirmed or ())

@@ -5,36 +5,36 @@ const form = document.getElementById("approve");
 if (form) {
   const text = form.querySelector("textarea");
   const count = document.getElementById("count");
-  const findings = document.getElementById("findings");
-  const confirmBox = document.getElementById("confirm-box");
+  const review = document.getElementById("review");
   let timer = 0;
 
   const showLength = () => {
-    const lines = text.value.split("\n").length;
-    count.textContent = `${text.value.length}文字(上限5,000)・${lines}行`;
+    // About 17 full-width letters fit on a line of LINE's bubble, about 22 lines on a phone's screen.
+    const lines = text.value.split("\n").reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / 17)), 0);
+    count.textContent = `${text.value.length}文字(上限5,000)・スマートフォンで約${Math.ceil(lines / 22)}画面分`;
   };
 
-  const showFindings = (list) => {
-    const ul = document.createElement("ul");
-    ul.className = "findings";
-    for (const finding of list) {
-      const li = document.createElement("li");
-      li.className = finding.hard ? "hard" : "soft";
-      li.textContent = finding.message_ja;
-      ul.append(li);
-    }
-    findings.replaceChildren(...(list.length ? [ul] : []));
-    if (confirmBox) confirmBox.hidden = !list.some((f) => f.hard);
+  const showPlaces = () => {
+    for (const button of review.querySelectorAll("button.place")) button.hidden = false;
   };
 
   const check = async () => {
     try {
       const answer = await fetch(form.dataset.check, { method: "POST", body: new FormData(form) });
-      if (answer.ok) showFindings((await answer.json()).findings);
+      if (!answer.ok || answer.redirected) return;
+      review.innerHTML = await answer.text();
+      showPlaces();
     } catch {
       // Offline for a moment: the server checks again on approval.
     }
   };
+
+  review.addEventListener("click", (event) => {
+    const place = event.target.closest("button.place");
+    if (!place) return;
+    text.focus();
+    text.setSelectionRange(Number(place.dataset.start), Number(place.dataset.end));
+  });
 
   // The verbatim sentences are shown at once; the model's rewording arrives some seconds later. It is
   // offered, never swapped in: what a person is reading must not change under their eyes.
@@ -76,6 +76,7 @@ if (form) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.isComposing) form.requestSubmit();
   });
   showLength();
+  showPlaces();
 }
 
 // One press, one decision: a second press of a slow page does nothing.

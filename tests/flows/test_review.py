@@ -1,0 +1,76 @@
+"""The checks on the case's screen: each fault has its place, and each is mended or confirmed by itself."""
+
+import re
+from html import unescape
+
+from bot.models import Approval, Draft, InquiryStatus
+from tests.city import City, Desk
+
+PLACE = re.compile(r'data-start="(\d+)" data-end="(\d+)"')
+KEY = re.compile(r'name="confirmed" value="([0-9a-f]+)"')
+LIE = "なお、9月末までに9,999円をお支払いください。"
+LIE2 = "くわしくは0000-99-9999へお電話ください。"
+
+
+def _with_lies(city: City, desk: Desk, *lies: str) -> dict[str, str]:
+    city.line_says("粗大ごみの出し方を教えてください")
+    city.work()
+    form = desk.form(city.case())
+    head, body, closing = form["text"].split("\n\n", 2)
+    form["text"] = "\n\n".join([head, "\n".join([body, *lies]), closing])
+    return form
+
+
+def _utf16(text: str, start: int, end: int) -> str:
+    return text.encode("utf-16-le")[2 * start : 2 * end].decode("utf-16-le")
+
+
+def test_each_fault_shows_where_it_stands_also_behind_an_emoji(city: City, desk: Desk) -> None:
+    form = _with_lies(city, desk, "🎍" + LIE)
+    piece = unescape(desk.post(city.case(), "check", form).text)
+    assert "根拠あり" in piece
+    assert "根拠なし・要確認" in piece
+    assert "9999円" in {_utf16(form["text"], int(a), int(b)) for a, b in PLACE.findall(piece)} | {
+        word for word in re.findall(r"数字「([^」]+)」", piece)
+    }
+    assert LIE in {_utf16(form["text"], int(a), int(b)).removeprefix("🎍") for a, b in PLACE.findall(piece)}
+
+
+def test_every_place_must_be_confirmed_by_itself(city: City, desk: Desk) -> None:
+    form = _with_lies(city, desk, LIE, LIE2)
+    refused = desk.post(city.case(), "approve", form)
+    assert refused.status_code == 422
+    assert "指摘された箇所" in refused.text
+    keys = KEY.findall(refused.text)
+    assert len(keys) >= 3
+
+    all_but_one = desk.post(city.case(), "approve", {**form, "confirmed": keys[1:]})
+    assert all_but_one.status_code == 422
+    assert all_but_one.text.count(" checked") >= len(keys) - 1, "what was ticked stays ticked"
+    assert not city.all(Approval)
+
+    assert desk.post(city.case(), "approve", {**form, "confirmed": keys}).status_code == 303
+    [approval] = city.all(Approval)
+    assert {f["key"] for f in approval.confirmed} == set(keys)
+    assert city.case().status == InquiryStatus.answered
+
+
+def test_a_confirmation_counts_for_its_words_only(city: City, desk: Desk) -> None:
+    form = _with_lies(city, desk, LIE)
+    keys = KEY.findall(desk.post(city.case(), "check", form).text)
+    other = {**form, "text": form["text"].replace("9,999", "8,888"), "confirmed": keys}
+    assert desk.post(city.case(), "approve", other).status_code == 422
+
+
+def test_personal_data_and_style_are_pointed_out(city: City, desk: Desk) -> None:
+    form = _with_lies(city, desk, "連絡先はtaro@example.jpである。")
+    piece = desk.post(city.case(), "check", form).text
+    assert "メールアドレスと思われる" in piece
+    assert "「です・ます」の形ではありません" in piece
+
+
+def test_a_verbatim_draft_needs_no_confirmation(city: City, desk: Desk) -> None:
+    form = _with_lies(city, desk)
+    assert not KEY.findall(desk.post(city.case(), "check", form).text)
+    assert desk.post(city.case(), "approve", form).status_code == 303
+    assert city.all(Draft)[0].status == "approved"
