@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -29,6 +29,7 @@ from bot.models import Inquiry, InquiryStatus, Message, Role, Staff
 from bot.settings import Settings
 from classifiers.dataset import load_file
 from classifiers.department import DepartmentClassifier
+from responders.llm import Llm
 
 WAIT_SECONDS = 300
 ROOT = Path(__file__).resolve().parent.parent
@@ -138,7 +139,7 @@ def drafts(settings: Settings, questions: int = 30) -> dict[str, Any]:
     is measured on a stream of the same request.
     """
     from bot import evaluation
-    from responders.draft import draft, reword
+    from responders.draft import draft, reword, to_join
     from responders.evaluate import load_cases
     from responders.fetch import default_model_path
     from responders.serve import EmbeddedServer
@@ -160,7 +161,7 @@ def drafts(settings: Settings, questions: int = 30) -> dict[str, Any]:
         began = time.perf_counter()
         reworded = [reword(result, llm) for result in drafted]
         wall = time.perf_counter() - began
-        first = [llm.first_token_seconds([p.text for p in r.passages]) for r in drafted[:10]]
+        first = [_first_piece_seconds(llm, to_join(r.passages)) for r in drafted[:20] if to_join(r.passages)]
     finally:
         server.stop()
     model = sorted(float(r.model["seconds"]) for r in reworded if r.model.get("seconds"))
@@ -176,6 +177,13 @@ def drafts(settings: Settings, questions: int = 30) -> dict[str, Any]:
         "reworded": sum(r.origin == "model" for r in reworded),
         **_search_at_scale(settings, 2_000, texts),
     }
+
+
+def _first_piece_seconds(llm: Llm, sentences: Sequence[str]) -> float:
+    started = time.monotonic()
+    with closing(llm.stream(sentences)) as pieces:
+        next(pieces)
+    return time.monotonic() - started
 
 
 def _p95(values: Sequence[float]) -> float:

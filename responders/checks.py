@@ -69,6 +69,8 @@ _POLITE_END = re.compile(
 _DOUBLE_HONORIFIC = re.compile(
     r"になられ|おっしゃられ|いらっしゃられ|召し上がられ|ご覧になられ|させていただかせ|お伺いさせて|拝見させていただ"
 )
+_COURTESY = re.compile(r"(?<=くださ)いますようお願いいたします")
+"""Says no more than 「い」."""
 _MUNICIPALITY = re.compile(r"[市区町村県都府]")
 _ODD_LETTER = re.compile(r"[\uac00-\ud7af\u1100-\u11ff\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f]")
 _LATIN = re.compile(r"[A-Za-z]{3,}")
@@ -280,7 +282,7 @@ def _nouns(normal: str) -> list[str]:
 
 
 def _share(sentence: str, source: str) -> float:
-    own = pairs(normalise(sentence))
+    own = pairs(_COURTESY.sub("い", normalise(sentence)))
     return len(own & pairs(normalise(source))) / len(own) if own else 0.0
 
 

@@ -3,6 +3,7 @@
 The citizen's message only ranks the city's sentences. It is never shown to the model and never a source.
 """
 
+import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,14 +14,31 @@ from responders.checks import Finding, Register, check, strict_gate, strip_contr
 from responders.errors import BadCompletion, DraftTimeout, ModelError, ModelUnavailable
 from responders.knowledge import Passage, split_sentences
 from responders.llm import PARAMETERS, Llm, Rewrite
-from responders.retrieve import Index
+from responders.retrieve import Index, Selection
 
 Status = Literal["drafted", "no_source", "handed_off"]
 Origin = Literal["model", "template", "holding"]
+Length = Literal["short", "normal", "long"]
+Tone = Literal["standard", "gentle", "list"]
 HOLDING_TEXT = "お問い合わせの件につきましては、担当課で確認のうえ、あらためてご連絡いたします。"
 MAX_RANKED_CHARS = 2_000
 """Of a longer message only the beginning ranks."""
 SENTENCES = 4
+LENGTHS: dict[Length, int] = {"short": 2, "normal": SENTENCES, "long": 7}
+"""Sentences of a draft; a list that belongs to one of them comes on top."""
+HINT_SENTENCES = 2
+_PLEASE = re.compile(r"(?<=くださ)い。$")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a caseworker wants the draft. It only ranks and renders: a wish never adds a fact."""
+
+    hint: str = ""
+    """What the draft should say as well (「手数料も書いて」); it ranks sentences as a question does."""
+    length: Length = "normal"
+    tone: Tone = "standard"
+    """``gentle`` ends requests with 「…くださいますようお願いいたします」, ``list`` makes rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +94,7 @@ class _Case:
     drafting_enabled: bool
     register: Register
     abstain_below: float
+    wish: Wish
     result: DraftResult
 
 
@@ -89,6 +108,7 @@ def draft(
     drafting_enabled: bool = True,
     register: Register | None = None,
     abstain_below: float | None = None,
+    wish: Wish | None = None,
 ) -> DraftResult:
     """Draft the body of an answer to one message.
 
@@ -101,6 +121,7 @@ def draft(
         drafting_enabled: The kill switch.
         register: The city's own names and phones.
         abstain_below: Smallest score that counts as an answer; default: the index's own.
+        wish: How a caseworker wants it.
 
     Returns:
         Always a result, whatever the model does: its errors become flags and the verbatim sentences stay.
@@ -108,7 +129,7 @@ def draft(
     case = _Case(
         text, index, llm, departments, today, drafting_enabled, register or Register(),
         index.abstain_below if abstain_below is None else abstain_below,
-        DraftResult("drafted", ""),
+        wish or Wish(), DraftResult("drafted", ""),
     )  # fmt: skip
     for step in STEPS:
         case = step(case)
@@ -117,16 +138,25 @@ def draft(
     return case.result
 
 
-def reword(result: DraftResult, llm: Llm, register: Register | None = None) -> DraftResult:
+def reword(
+    result: DraftResult, llm: Llm, register: Register | None = None, tone: Tone = "standard"
+) -> DraftResult:
     """Let the model reword a verbatim draft; it stays verbatim, with the reason, when the gate says no."""
-    case = _Case("", Index(()), llm, None, None, True, register or Register(), 0.0, result)
+    case = _given(result, llm, register, tone)
     return _check(_reword(case)).result
 
 
-def compose(
-    passages: Sequence[Passage], *, llm: Llm | None = None, register: Register | None = None
+def take(
+    result: DraftResult, llm: Llm, rewrite: Rewrite, register: Register | None = None, tone: Tone = "standard"
 ) -> DraftResult:
-    """Draft from sentences that a caseworker ticked, in the given order; without ``llm`` at once.
+    """As `reword`, for what the model has written already (a stream that ended)."""
+    return _check(_gated(_given(result, llm, register, tone), llm, rewrite)).result
+
+
+def compose(
+    passages: Sequence[Passage], *, register: Register | None = None, tone: Tone = "standard"
+) -> DraftResult:
+    """Draft from sentences that a caseworker ticked, verbatim, in the given order.
 
     Returns:
         As `draft`; ``no_source`` when nothing is ticked.
@@ -134,10 +164,18 @@ def compose(
     if not passages:
         return DraftResult("no_source", HOLDING_TEXT, flags=("nothing_selected",))
     result = DraftResult("drafted", "", passages=tuple(passages), score=1.0, article=passages[0].article)
-    case = _Case("", Index(()), llm, None, None, True, register or Register(), 0.0, result)
-    for step in (_render_verbatim, _reword, _check):
-        case = step(case)
-    return case.result
+    return _check(_render_verbatim(_given(result, None, register, tone))).result
+
+
+def to_join(passages: Sequence[Passage]) -> list[str]:
+    """The sentences that a model may join; list rows stay as they are, fewer than two need no joining."""
+    whole = [passage.text for passage in passages if _is_sentence(passage.text)]
+    return whole if len(whole) > 1 else []
+
+
+def _given(result: DraftResult, llm: Llm | None, register: Register | None, tone: Tone) -> _Case:
+    own = register or Register()
+    return _Case("", Index(()), llm, None, None, True, own, 0.0, Wish(tone=tone), result)
 
 
 def sanitise(message: str) -> str:
@@ -161,9 +199,26 @@ def _clean(case: _Case) -> _Case:
 
 
 def _select(case: _Case) -> _Case:
-    found = case.index.select(case.text, limit=SENTENCES, departments=case.departments, today=case.today)
+    limit = LENGTHS[case.wish.length]
+    found = case.index.select(case.text, limit=limit, departments=case.departments, today=case.today)
+    if hint := sanitise(case.wish.hint):
+        found = _with_hint(case, found, hint)
     result = replace(case.result, passages=found.passages, score=found.score, article=found.article)
     return replace(case, result=result)
+
+
+def _with_hint(case: _Case, found: Selection, hint: str) -> Selection:
+    """Add what the hint asks for: about the matter at hand, or, when that is not known, about the hint."""
+    known = bool(found.passages) and found.score >= case.abstain_below
+    topic = found.passages[0].article_title if known else ""
+    more = case.index.select(
+        f"{topic} {hint}", limit=HINT_SENTENCES, departments=case.departments, today=case.today
+    )
+    if not known:
+        return more
+    both = {passage.id: passage for passage in (*found.passages, *more.passages)}
+    ordered = sorted(both.values(), key=lambda p: (p.article != found.article, p.article, p.ordinal))
+    return replace(found, passages=tuple(ordered))
 
 
 def _abstain(case: _Case) -> _Case:
@@ -175,19 +230,29 @@ def _abstain(case: _Case) -> _Case:
 
 
 def _render_verbatim(case: _Case) -> _Case:
-    texts = [passage.text for passage in case.result.passages]
-    cited = [(passage.id,) for passage in case.result.passages]
-    sentences = tuple(DraftSentence(t, "supported", c) for t, c in zip(texts, cited, strict=True))
-    return replace(
-        case, result=replace(case.result, sentences=sentences, body=_body(texts), origin="template")
-    )
+    sentences = [DraftSentence(p.text, "supported", (p.id,)) for p in case.result.passages]
+    return _rendered(case, sentences, "template")
+
+
+def _rendered(case: _Case, sentences: Sequence[DraftSentence], origin: Origin) -> _Case:
+    voiced = tuple(replace(one, text=_voiced(one.text, case.wish.tone)) for one in sentences)
+    body = _body([one.text for one in voiced])
+    return replace(case, result=replace(case.result, sentences=voiced, body=body, origin=origin))
+
+
+def _voiced(text: str, tone: Tone) -> str:
+    """A sentence in another tone, by rule: a small model's own tone loses numbers and conditions."""
+    if tone == "gentle":
+        return _PLEASE.sub("いますようお願いいたします。", text)
+    return text.removesuffix("。") if tone == "list" else text
 
 
 def _reword(case: _Case) -> _Case:
-    if case.llm is None:
+    lines = to_join(case.result.passages)
+    if case.llm is None or not lines:
         return case
     try:
-        rewrite = case.llm.rewrite([passage.text for passage in case.result.passages])
+        rewrite = case.llm.rewrite(lines)
     except ModelError as error:
         record = _record(case.llm, None, False, str(error))
         return _flagged(case, _MODEL_FLAGS[type(error)], model=record)
@@ -196,20 +261,29 @@ def _reword(case: _Case) -> _Case:
 
 def _gated(case: _Case, llm: Llm, rewrite: Rewrite) -> _Case:
     """Take the rewrite only when it is whole and the strict gate lets it through."""
-    passages = case.result.passages
+    joined = [passage for passage in case.result.passages if _is_sentence(passage.text)]
     if rewrite.finish_reason != "stop":
         flag = "model_length" if rewrite.finish_reason == "length" else "model_bad"
         return _flagged(
             case, flag, model=_record(llm, rewrite, False, f"finish_reason {rewrite.finish_reason}")
         )
-    gate = strict_gate(rewrite.text, passages)
-    record = _record(llm, rewrite, gate.passed, gate.reason)
+    gate = strict_gate(rewrite.text, joined)
+    case = replace(case, result=replace(case.result, model=_record(llm, rewrite, gate.passed, gate.reason)))
     if not gate.passed:
-        return _flagged(case, f"gate: {gate.reason}", model=record)
-    texts = split_sentences(rewrite.text)
-    sentences = tuple(DraftSentence(text, *support(text, passages)) for text in texts)
-    result = replace(case.result, sentences=sentences, body=_body(texts), origin="model", model=record)
-    return replace(case, result=result)
+        return _flagged(case, f"gate: {gate.reason}")
+    return _rendered(case, _interleaved(split_sentences(rewrite.text), case.result.passages, joined), "model")
+
+
+def _interleaved(
+    texts: Sequence[str], passages: Sequence[Passage], joined: Sequence[Passage]
+) -> list[DraftSentence]:
+    """The model's sentences where their sources stood, so that a list stays under its lead-in."""
+    said: dict[str, list[DraftSentence]] = {}
+    for text in texts:
+        level, cited = support(text, joined)
+        said.setdefault(cited[0], []).append(DraftSentence(text, level, cited))
+    rows = {p.id: [DraftSentence(p.text, "supported", (p.id,))] for p in passages if p not in joined}
+    return [sentence for p in passages for sentence in (said | rows).get(p.id, [])]
 
 
 def _check(case: _Case) -> _Case:
@@ -270,6 +344,8 @@ def _record(llm: Llm, rewrite: Rewrite | None, passed: bool, reason: str) -> dic
 
 def _body(texts: Sequence[str]) -> str:
     """One sentence a line; what is no sentence becomes a list row."""
-    return "\n".join(
-        text if text.endswith(("。", "！", "？", "!", "?", "」")) else f"・{text}" for text in texts
-    )
+    return "\n".join(text if _is_sentence(text) else f"・{text}" for text in texts)
+
+
+def _is_sentence(text: str) -> bool:
+    return text.endswith(("。", "！", "？", "!", "?", "」"))

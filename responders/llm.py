@@ -3,7 +3,7 @@
 import hashlib
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,8 +71,7 @@ class Llm:
             BadCompletion: An answer without text, no completion at all, or a request the server refuses
                 (400: the context overflows).
         """
-        lines = "\n".join(f"・{strip_control_tokens(sentence)}" for sentence in sentences)
-        return self._ask(lines, PARAMETERS)
+        return self._ask(self._asking(sentences), PARAMETERS)
 
     def warm(self) -> None:
         """Let the server read the fixed part of the prompt, so that the first draft need not wait for it.
@@ -80,35 +79,51 @@ class Llm:
         Raises:
             ModelError: As `rewrite`.
         """
-        self._ask("・窓口は平日に開いています。", {**PARAMETERS, "max_tokens": 1})
+        self._ask(self._asking(["窓口は平日に開いています。"]), {**PARAMETERS, "max_tokens": 1})
 
-    def first_token_seconds(self, sentences: Sequence[str]) -> float:
-        """How long the server takes until the first word of a rewrite; for measuring.
+    def stream(self, sentences: Sequence[str]) -> Generator[str, None, Rewrite]:
+        """As `rewrite`, piece by piece; closing the generator ends the request and frees the server's slot.
+
+        Yields:
+            What the model wrote since the last piece, as it wrote it; the returned `Rewrite` is the whole,
+            cleaned.
 
         Raises:
-            ModelError: As `rewrite`.
+            ModelError: As `rewrite`, also in the middle.
         """
-        lines = "\n".join(f"・{strip_control_tokens(sentence)}" for sentence in sentences)
-        messages: Any = [*self._messages, {"role": "user", "content": lines}]
         started = time.monotonic()
+        text, finish_reason, usage = "", "", None
         try:
             with self._client.chat.completions.create(
-                model=self.model, messages=messages, stream=True, **PARAMETERS
-            ) as stream:
-                for chunk in stream:
-                    if chunk.choices and chunk.choices[0].delta.content:
-                        return time.monotonic() - started
+                model=self.model,
+                messages=self._asking(sentences),
+                stream=True,
+                stream_options={"include_usage": True},
+                **PARAMETERS,
+            ) as chunks:
+                for chunk in chunks:
+                    usage = chunk.usage or usage
+                    for choice in chunk.choices:
+                        finish_reason = choice.finish_reason or finish_reason
+                        if piece := choice.delta.content:
+                            text += piece
+                            yield piece
         except openai.OpenAIError as error:
             raise _translated(error) from error
-        raise BadCompletion("the answer is empty")
+        except (httpx2.HTTPError, ValueError, TypeError, AttributeError) as error:
+            raise BadCompletion(f"the endpoint answered garbage: {type(error).__name__}") from error
+        return _rewrite(text, finish_reason, usage, time.monotonic() - started)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _ask(self, content: str, parameters: dict[str, Any]) -> Rewrite:
+    def _asking(self, sentences: Sequence[str]) -> Any:  # noqa: ANN401  (the client's own message type)
+        lines = "\n".join(f"・{strip_control_tokens(sentence)}" for sentence in sentences)
+        return [*self._messages, {"role": "user", "content": lines}]
+
+    def _ask(self, messages: Any, parameters: dict[str, Any]) -> Rewrite:  # noqa: ANN401
         started = time.monotonic()
-        messages: Any = [*self._messages, {"role": "user", "content": content}]
         try:
             answer = self._client.chat.completions.create(model=self.model, messages=messages, **parameters)
         except openai.OpenAIError as error:
@@ -147,15 +162,17 @@ def _translated(error: openai.OpenAIError) -> ModelError:
 def _read(answer: Any, seconds: float) -> Rewrite:  # noqa: ANN401  a foreign server's answer may be anything
     try:
         choice = answer.choices[0]
-        text = strip_control_tokens(choice.message.content[:MAX_TEXT_CHARS]).strip()
-        finish_reason = str(choice.finish_reason)
+        return _rewrite(choice.message.content, str(choice.finish_reason), answer.usage, seconds)
     except (AttributeError, IndexError, TypeError) as error:
         raise BadCompletion("the answer holds no text") from error
-    if not text:
+
+
+def _rewrite(text: str, finish_reason: str, usage: object, seconds: float) -> Rewrite:
+    cleaned = strip_control_tokens(text[:MAX_TEXT_CHARS]).strip()
+    if not cleaned:
         raise BadCompletion("the answer is empty")
-    usage = answer.usage
     return Rewrite(
-        text=text,
+        text=cleaned,
         prompt_tokens=_count(getattr(usage, "prompt_tokens", 0)),
         completion_tokens=_count(getattr(usage, "completion_tokens", 0)),
         seconds=seconds,

@@ -109,6 +109,10 @@ class FakeEndpoint:
         self.requests: list[dict[str, object]] = []
         self.reply: Callable[[dict[str, object]], str] = lambda _: "はい。"
         self.mode = "answer"
+        self.seconds_between = 0.0
+        """Between two characters of a stream."""
+        self.hung_up = False
+        """The client left before a stream's end."""
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -141,6 +145,8 @@ class FakeEndpoint:
             self._send(handler, int(self.mode), b'{"error": {"message": "no"}}')
         elif self.mode in failures:
             self._send(handler, 200, failures[self.mode])
+        elif body.get("stream"):
+            self._stream_completion(handler, body)
         else:
             self._send(handler, 200, self._completion(body))
 
@@ -153,6 +159,30 @@ class FakeEndpoint:
         usage = {"prompt_tokens": 500, "completion_tokens": 40, "total_tokens": 540}
         answer = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
         return json.dumps({**answer, "usage": usage}).encode()
+
+    def _stream_completion(self, handler: BaseHTTPRequestHandler, body: dict[str, object]) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/event-stream")
+        handler.end_headers()
+
+        def event(choices: list[object], **more: object) -> None:
+            chunk = {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "m"}
+            data = json.dumps({**chunk, "choices": choices, **more})
+            handler.wfile.write(f"data: {data}\n\n".encode())
+            handler.wfile.flush()
+
+        try:
+            for number, char in enumerate(self.reply(body)):
+                if self.mode == "cut" and number == 5:
+                    return
+                event([{"index": 0, "delta": {"content": char}, "finish_reason": None}])
+                time.sleep(self.seconds_between)
+            end = "length" if self.mode == "length" else "stop"
+            event([{"index": 0, "delta": {}, "finish_reason": end}])
+            event([], usage={"prompt_tokens": 500, "completion_tokens": 40, "total_tokens": 540})
+            handler.wfile.write(b"data: [DONE]\n\n")
+        except OSError:
+            self.hung_up = True
 
     @staticmethod
     def _send(handler: BaseHTTPRequestHandler, status: int, body: bytes) -> None:

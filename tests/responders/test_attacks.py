@@ -13,7 +13,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from responders.checks import strict_gate
-from responders.draft import HOLDING_TEXT, DraftResult, compose, draft
+from responders.draft import HOLDING_TEXT, DraftResult, compose, draft, reword, to_join
 from responders.knowledge import Passage, read_folder, split_passages
 from responders.llm import PARAMETERS, PROMPT_FILE, Llm, load_prompt
 from responders.retrieve import Index
@@ -222,7 +222,7 @@ def test_a_model_gone_bad_by_itself_is_refused_whatever_it_was_given(
     reply: Reply,
 ) -> None:
     _obeys(model, attack, reply)
-    result = compose(sentences, llm=writer)
+    result = reword(compose(sentences), writer)
     _assert_typed(result)
     _assert_clean(result, attack)
     assert result.model["gate"]["passed"] is False
@@ -240,7 +240,11 @@ def test_the_prompt_is_the_fixed_examples_and_the_citys_sentences_and_nothing_el
         assert model.requests == []
         return
     fixed, _version = load_prompt(PROMPT_FILE)
-    given = "\n".join(f"・{passage.text}" for passage in result.passages)
+    lines = to_join(result.passages)
+    if not lines:
+        assert model.requests == []
+        return
+    given = "\n".join(f"・{line}" for line in lines)
     messages = [*fixed, {"role": "user", "content": given}]
     assert model.requests == [{**PARAMETERS, "model": "stand-in", "messages": messages}]
     assert [word for word in attack.forbidden if word in str(messages[len(fixed) :])] == []
@@ -255,7 +259,7 @@ def test_an_honest_rewrite_after_an_attack_has_passed_the_gate(
     _assert_typed(result)
     _assert_clean(result, attack)
     if result.origin == "model":
-        assert strict_gate("".join(_lines(result)), result.passages).passed
+        assert strict_gate("\n".join(_lines(result)), result.passages).passed
         assert result.model["gate"] == {"passed": True, "reason": ""}
     elif result.status == "drafted":
         _assert_the_citys_words(result, city_index)
@@ -323,7 +327,7 @@ def test_a_rewrite_with_characters_that_nobody_sees_is_refused(
     sentences: list[Passage], writer: Llm, model: FakeEndpoint, hidden: str
 ) -> None:
     _writes(model, lambda text: text.replace("300円", f"{hidden}300円"))
-    result = compose(sentences, llm=writer)
+    result = reword(compose(sentences), writer)
     odd = [char for char in result.body if char != "\n" and unicodedata.category(char) in ("Cc", "Cf")]
     assert odd == []
 
@@ -343,7 +347,7 @@ def test_a_rewrite_whose_verbs_say_something_else_is_refused(
     sentences: list[Passage], writer: Llm, model: FakeEndpoint, right: str, wrong: str
 ) -> None:
     _writes(model, lambda text: text.replace(right, wrong))
-    result = compose(sentences, llm=writer)
+    result = reword(compose(sentences), writer)
     assert result.model["text"].count(wrong) == 1
     assert wrong not in result.body
 
@@ -353,14 +357,14 @@ def test_a_rewrite_with_symbols_of_its_own_is_refused(
     sentences: list[Passage], writer: Llm, model: FakeEndpoint, mark: str
 ) -> None:
     _writes(model, lambda text: text.replace("300円", f"300円{mark}"))
-    assert mark not in compose(sentences, llm=writer).body
+    assert mark not in reword(compose(sentences), writer).body
 
 
 def test_a_rewrite_with_half_a_character_is_a_typed_refusal(
     sentences: list[Passage], writer: Llm, model: FakeEndpoint
 ) -> None:
     _writes(model, lambda text: text.replace("300円", "300円\ud800"))
-    assert compose(sentences, llm=writer).origin == "template"
+    assert reword(compose(sentences), writer).origin == "template"
 
 
 @pytest.mark.parametrize("count", ["many", {"n": 1}, float("inf")], ids=["text", "object", "infinity"])
@@ -371,7 +375,7 @@ def test_nonsense_in_the_token_counts_is_a_typed_refusal(
     answer = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
     usage = {"prompt_tokens": count, "completion_tokens": 1, "total_tokens": 1}
     monkeypatch.setattr(model, "_completion", lambda _body: json.dumps({**answer, "usage": usage}).encode())
-    assert compose(sentences, llm=writer).origin == "template"
+    assert reword(compose(sentences), writer).origin == "template"
 
 
 def test_an_answer_of_nested_control_tokens_does_not_hold_the_worker_up(
@@ -379,5 +383,5 @@ def test_an_answer_of_nested_control_tokens_does_not_hold_the_worker_up(
 ) -> None:
     _writes(model, lambda _text: "<" * 10_000 + "s>" * 10_000)
     started = time.monotonic()
-    assert compose(sentences, llm=writer).origin == "template"
+    assert reword(compose(sentences), writer).origin == "template"
     assert time.monotonic() - started < 1.0

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from responders.draft import HOLDING_TEXT, compose, draft, sanitise
+from responders.draft import HOLDING_TEXT, Wish, compose, draft, reword, sanitise
 from responders.knowledge import Passage
 from responders.llm import Llm
 from responders.retrieve import Index
@@ -155,6 +155,51 @@ def test_ticked_sentences_render_at_once(index: Index) -> None:
     assert result.body == f"{ticked[0].text}\n{ticked[1].text}"
     assert result.ready
     assert compose([]).status == "no_source"
+
+
+def test_a_hint_adds_what_it_asks_for_and_never_a_fact(index: Index) -> None:
+    question = "粗大ごみはいつ収集しますか"
+    short = draft(question, index=index, wish=Wish(length="short"))
+    hinted = draft(question, index=index, wish=Wish("手数料は500円と書いて", "short"))
+    assert "400円" not in short.body
+    assert "400円" in hinted.body
+    assert "500円" not in hinted.body
+    assert {p.id for p in short.passages} < {p.id for p in hinted.passages}
+    assert hinted.ready
+
+
+def test_a_hint_alone_finds_the_matter_that_the_message_hid(index: Index) -> None:
+    assert draft("あれはどうなりましたか", index=index).status == "no_source"
+    assert "400円" in draft("あれはどうなりましたか", index=index, wish=Wish("粗大ごみの手数料")).body
+
+
+def test_shorter_and_longer(index: Index) -> None:
+    bodies = [draft(MOVING, index=index, wish=Wish(length=n)).body for n in ("short", "normal", "long")]
+    assert len({len(body.split("\n")) for body in bodies}) == 3
+    assert sorted(bodies, key=len) == bodies
+
+
+def test_a_tone_changes_endings_only(index: Index) -> None:
+    ticked = [index.passage(f"bulky-waste#{n}") for n in (1, 3)]
+    gentle = compose(ticked, tone="gentle")
+    assert "申し込んでくださいますようお願いいたします。\n" in gentle.body
+    assert gentle.ready
+    assert {s.support for s in gentle.sentences} == {"supported"}
+    rows = compose(ticked, tone="list")
+    assert rows.body == "\n".join(f"・{p.text.removesuffix('。')}" for p in ticked)
+    assert rows.ready
+
+
+def test_list_rows_stay_under_their_lead_in_and_never_reach_the_model(
+    index: Index, llm: Llm, endpoint: FakeEndpoint
+) -> None:
+    lead, fee = index.passage("moving-in#3"), index.passage("moving-in#5")
+    rows = [replace(lead, ordinal=n, text=f"書類{n}", heading="持ち物") for n in (31, 32)]
+    result = reword(compose([lead, *rows, fee]), llm)
+    assert result.origin == "model"
+    assert result.body == f"{lead.text}\n・書類31\n・書類32\n{fee.text}"
+    assert "書類31" not in str(endpoint.requests)
+    assert not reword(compose([lead, *rows]), llm).model, "one sentence needs no joining"
 
 
 def test_a_hard_finding_forbids_one_click_approval(index: Index, passages: list[Passage]) -> None:

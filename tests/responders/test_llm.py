@@ -1,12 +1,47 @@
 """The client against an endpoint that fails like the real ones."""
 
 import time
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import pytest
 
 from responders.errors import BadCompletion, DraftTimeout, ModelUnavailable
-from responders.llm import PROMPT_FILE, Llm, load_prompt
+from responders.llm import PROMPT_FILE, Llm, Rewrite, load_prompt
 from tests.responders.conftest import FakeEndpoint
+
+
+def _drain(llm: Llm, sentences: Sequence[str]) -> Rewrite:
+    pieces = llm.stream(sentences)
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            return cast("Rewrite", end.value)
+
+
+def test_a_stream_ends_as_a_rewrite_does(llm: Llm, endpoint: FakeEndpoint) -> None:
+    assert list(llm.stream(["一つめです。"])) == list("一つめです。")
+    streamed, whole = _drain(llm, ["一つめです。"]), llm.rewrite(["一つめです。"])
+    assert (streamed.text, streamed.finish_reason) == (whole.text, whole.finish_reason)
+    assert (streamed.prompt_tokens, streamed.completion_tokens) == (500, 40)
+    assert endpoint.requests[0]["messages"] == endpoint.requests[-1]["messages"]
+
+
+def test_a_stream_that_is_closed_frees_the_server(llm: Llm, endpoint: FakeEndpoint) -> None:
+    endpoint.seconds_between = 0.05
+    pieces = llm.stream(["長い文" * 50 + "です。"])
+    next(pieces)
+    pieces.close()
+    deadline = time.monotonic() + 5
+    while not endpoint.hung_up and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert endpoint.hung_up
+
+
+def test_a_stream_cut_half_way_is_never_whole(llm: Llm, endpoint: FakeEndpoint) -> None:
+    endpoint.mode = "cut"
+    assert _drain(llm, ["一つめの文です。"]).finish_reason != "stop"
 
 
 def test_a_rewrite_carries_its_text_and_counts(llm: Llm, endpoint: FakeEndpoint) -> None:
@@ -41,13 +76,14 @@ def test_control_tokens_go_neither_in_nor_out(llm: Llm, endpoint: FakeEndpoint) 
         ("503", ModelUnavailable),
     ],
 )
+@pytest.mark.parametrize("ask", [Llm.rewrite, _drain], ids=["whole", "stream"])
 def test_each_failure_has_its_type_and_comes_in_time(
-    llm: Llm, endpoint: FakeEndpoint, mode: str, error: type[Exception]
+    llm: Llm, endpoint: FakeEndpoint, mode: str, error: type[Exception], ask: Callable[..., Rewrite]
 ) -> None:
     endpoint.mode = mode
     started = time.monotonic()
     with pytest.raises(error):
-        llm.rewrite(["窓口です。"])
+        ask(llm, ["窓口です。"])
     assert time.monotonic() - started < 2
     assert len(endpoint.requests) == 1
 

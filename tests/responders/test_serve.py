@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from responders import serve
-from responders.draft import compose
+from responders.draft import compose, reword
 from responders.errors import BadModelFile, PortTaken, ServeError
 from responders.fetch import default_model_path, read_manifest
 from responders.retrieve import Index
@@ -84,7 +84,7 @@ def server() -> Iterator[EmbeddedServer]:
 def test_the_real_model_joins_sentences_and_passes_the_gate(server: EmbeddedServer, index: Index) -> None:
     llm = server.client(timeout_seconds=60)
     ticked = [index.passage(f"moving-in#{n}") for n in (1, 3, 5)]
-    result = compose(ticked, llm=llm)
+    result = reword(compose(ticked), llm)
     assert result.origin == "model", result.flags
     assert result.ready
     assert result.model["prompt_tokens"] > 200
@@ -96,7 +96,11 @@ def test_the_server_wants_its_key_dies_with_its_parent_and_comes_back(
     server: EmbeddedServer, index: Index
 ) -> None:
     stranger = type(server.client(5))(server.base_url, "x", "wrong", 5)
-    assert "model_unavailable" in compose([index.passage("moving-in#1")], llm=stranger).flags
+    ticked = [index.passage(f"moving-in#{n}") for n in (1, 3)]
+    assert "model_unavailable" in reword(compose(ticked), stranger).flags
+        "model_unavailable"
+        in reword(compose([index.passage(f"moving-in#{n}") for n in (1, 3)]), stranger).flags
+    )
     first = server.process_id
     assert first is not None
     os.kill(first, signal.SIGKILL)
