@@ -18,6 +18,7 @@ from bot.routes import api, desk, knowledge, line, supervise, webchat
 from bot.settings import Settings
 from bot.templating import page
 from channels.errors import InvalidSignature
+from responders.llm import Llm
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +31,16 @@ class City:
     frame: drafting.Frame
 
 
-def create_app(settings: Settings, engine: Engine) -> FastAPI:
-    """The application; the database must be migrated and the city's files loaded."""
+def create_app(settings: Settings, engine: Engine, llm: Llm | None = None) -> FastAPI:
+    """The application; the database must be migrated and the city's files loaded.
+
+    Args:
+        settings: Of this process.
+        engine: The database.
+        llm: Writes before a caseworker's eyes; None: those buttons are not shown.
+    """
     app = FastAPI(title="Madoguchi", docs_url=None, redoc_url=None)
-    app.state.settings, app.state.engine = settings, engine
+    app.state.settings, app.state.engine, app.state.llm = settings, engine, llm
     app.state.city = City(
         load_calendar(settings.city_dir / "calendar.yaml"), drafting.load_frame(settings.city_dir)
     )
@@ -80,7 +87,8 @@ async def _refuse_signature(_request: Request, _error: Exception) -> Response:
 
 
 def _wants_page(request: Request) -> bool:
-    return request.url.path.startswith(("/desk", "/supervise"))
+    asked_by_script = "application/json" in request.headers.get("Accept", "")
+    return request.url.path.startswith(("/desk", "/supervise")) and not asked_by_script
 
 
 async def _secure_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

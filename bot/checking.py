@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlmodel import Session
 
-from bot.drafting import Frame, register
+from bot.drafting import Frame, register, stored_passage
 from bot.inquiries import Checker
 from bot.models import Department, Draft, Inquiry
 from bot.privacy import mask
@@ -64,7 +64,7 @@ def review(session: Session, frame: Frame, text: str, draft: Draft) -> Review:
     body = frame.body_of(text, department, inquiry.receipt_number)
     if draft.origin == "holding" and body == frame.body_of(draft.text, department, inquiry.receipt_number):
         return Review([], [])
-    passages = [_passage(stored) for stored in draft.passages]
+    passages = [stored_passage(stored) for stored in draft.passages]
     bodies = split_sentences(body)
     found = check(bodies, passages, register(session, frame.city))
     places = list(_places(text, bodies))
@@ -128,8 +128,3 @@ def _personal(text: str, passages: Sequence[Passage]) -> Iterator[dict[str, Any]
         if kind in mask(text)[1] and kind not in mask(known)[1]:
             message = f"{name}と思われる文字列があります。個人情報を送らないよう確認してください。"
             yield _placed(Finding(DOCUMENT, "personal", kind, True, message), (0, len(text)), text)
-
-
-def _passage(stored: dict[str, Any]) -> Passage:
-    names = ("article", "article_title", "department", "ordinal", "text", "heading")
-    return Passage(**{name: stored[name] for name in names})

@@ -81,8 +81,9 @@ def _serve_web(settings: Settings) -> None:
 
     from bot.app import create_app
     from bot.db import make_engine
+    from bot.services import load_llm
 
-    app = create_app(settings, make_engine(settings.effective_database_url))
+    app = create_app(settings, make_engine(settings.effective_database_url), load_llm(settings))
     uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=3)
 
 

@@ -1,9 +1,11 @@
 """One draft for one case: the responder makes the body, the city's frame goes around it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -13,12 +15,15 @@ from sqlmodel import Session
 
 from bot import city, inquiries
 from bot.db import now, reading, transaction
-from bot.errors import TextRefused
+from bot.errors import DraftNotPending, NotFound, TextRefused
 from bot.knowledge import Knowledge, passages_of
-from bot.models import FRONT_DESK, Department, Draft, Inquiry, InquiryStatus, Staff
+from bot.models import FRONT_DESK, Department, Draft, DraftStatus, Inquiry, InquiryStatus, Staff
+from bot.settings import Settings
 from responders.checks import Register
-from responders.draft import compose, draft, reword
-from responders.llm import Llm
+from responders.draft import MODEL_FLAGS, Wish, compose, draft, reword, take, to_join
+from responders.errors import ModelError
+from responders.knowledge import Passage
+from responders.llm import Llm, Rewrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Writer:
     llm: Llm | None
     frame: Frame
     zone: ZoneInfo
+    drafting_enabled: bool = True
+    """The global kill switch."""
 
 
 def write(engine: Engine, inquiry_id: UUID, generation: int, writer: Writer) -> bool:
@@ -74,19 +81,22 @@ def write(engine: Engine, inquiry_id: UUID, generation: int, writer: Writer) -> 
         department = session.get_one(Department, inquiry.department_id)
         text = inquiries.words(session, inquiry)
         own = register(session, writer.frame.city)
+        wish = Wish(**inquiry.wish)
     first = draft(
         text,
         index=writer.knowledge.index(),
         departments=_chances(inquiry),
         today=local_today(writer.zone, now()),
+        drafting_enabled=writer.drafting_enabled,
         register=own,
+        wish=wish,
     )
     whole = writer.frame.around(first.body, department, inquiry.receipt_number)
     with transaction(engine) as session:
         wanted = inquiries.propose(session, inquiry_id, generation, first, whole)
     if wanted and writer.llm and first.status == "drafted":
         # The verbatim sentences are on the screen already; whatever the model does, they stay usable.
-        better = reword(first, writer.llm, own)
+        better = reword(first, writer.llm, own, wish.tone)
         whole = writer.frame.around(better.body, department, inquiry.receipt_number)
         with transaction(engine) as session:
             inquiries.improve(session, inquiry_id, generation, better, whole)
@@ -98,6 +108,12 @@ def _chances(inquiry: Inquiry) -> dict[str, float]:
     if inquiry.department_id != FRONT_DESK:
         return {inquiry.department_id: 1.0}
     return dict(inquiry.prediction.get("probabilities", {}))
+
+
+def may_draft(session: Session, inquiry_id: UUID, settings: Settings) -> bool:
+    """Whether both kill switches let a machine word a reply to this case."""
+    department_id = session.get_one(Inquiry, inquiry_id).department_id
+    return settings.drafting_enabled and session.get_one(Department, department_id).drafting_enabled
 
 
 def recompose(
@@ -122,11 +138,97 @@ def recompose(
         raise TextRefused("根拠の文を一つ以上選んでください。")
     inquiry = session.get_one(Inquiry, draft_row.inquiry_id)
     department = session.get_one(Department, inquiry.department_id)
-    result = compose(passages, register=register(session, frame.city))
+    result = compose(passages, register=register(session, frame.city), tone=Wish(**inquiry.wish).tone)
     text = frame.around(result.body, department, inquiry.receipt_number)
     inquiries.recompose(
         session, draft_id, result, text, staff=staff, seen_version=seen_version, screen=screen
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What a browser hears while the model writes."""
+
+    text: str
+    """``begin``: the frame's greeting; ``writing``: the next words; ``accepted``: the whole reply."""
+    state: Literal["begin", "writing", "accepted", "refused"]
+    reason: str = ""
+    """Why it was refused: a flag of `responders.draft.DraftResult`."""
+
+
+def stream_rewording(
+    engine: Engine,
+    session: Session,
+    inquiry_id: UUID,
+    draft_id: UUID,
+    frame: Frame,
+    llm: Llm,
+    *,
+    staff: Staff,
+) -> Iterator[Piece]:
+    """Let the model reword the pending draft before the caseworker's eyes; closing it stops the model.
+
+    What the gate lets through is put into the draft, as the worker's own rewording would be. Nothing is
+    written before the end, so stopping leaves everything as it was.
+
+    Args:
+        engine: For the transaction at the end.
+        session: The caller's transaction; it ends before the first piece is asked for.
+        inquiry_id: The case.
+        draft_id: The draft on the person's screen.
+        frame: Goes around the body.
+        llm: The model.
+        staff: Who watches.
+
+    Raises:
+        NotFound, NotAllowed, DraftNotPending: See `inquiries.approve`. TextRefused: Nothing to join.
+    """
+    inquiry = inquiries.for_decision(session, inquiry_id, staff)
+    draft_row = session.get(Draft, draft_id)
+    if draft_row is None or draft_row.inquiry_id != inquiry.id:
+        raise NotFound
+    if draft_row.status != DraftStatus.pending:
+        raise DraftNotPending
+    department = session.get_one(Department, inquiry.department_id)
+    own, tone = register(session, frame.city), Wish(**inquiry.wish).tone
+    verbatim = compose([stored_passage(p) for p in draft_row.passages], register=own, tone=tone)
+    around = partial(frame.around, department=department, receipt_number=inquiry.receipt_number)
+    generation = inquiry.generation
+    if not to_join(verbatim.passages):
+        raise TextRefused("言い換える文がありません。一つの文や箇条書きは、記事のまま使います。")
+
+    def finish(rewrite: Rewrite) -> Piece:
+        better = take(verbatim, llm, rewrite, own, tone)
+        text = around(better.body)
+        with transaction(engine) as later:
+            wanted = inquiries.improve(later, inquiry_id, generation, better, text)
+        if not wanted:
+            return Piece("", "refused", "case_changed")
+        return Piece(text, "accepted" if better.origin == "model" else "refused", (*better.flags, "")[0])
+
+    begin = around("\0").partition("\0")[0]
+    return _pieces(begin, llm.stream(to_join(verbatim.passages)), finish)
+
+
+def _pieces(
+    begin: str, stream: Generator[str, None, Rewrite], finish: Callable[[Rewrite], Piece]
+) -> Iterator[Piece]:
+    yield Piece(begin, "begin")
+    try:
+        while True:
+            yield Piece(next(stream), "writing")
+    except StopIteration as end:
+        yield finish(end.value)
+    except ModelError as error:
+        yield Piece("", "refused", MODEL_FLAGS[type(error)])
+    finally:
+        stream.close()
+
+
+def stored_passage(stored: dict[str, Any]) -> Passage:
+    """A passage as `Draft.passages` keeps it."""
+    days = {k: date.fromisoformat(stored[k]) for k in ("valid_from", "valid_to") if stored.get(k)}
+    return Passage(**{**stored, **days})
 
 
 def local_today(zone: ZoneInfo, at: datetime) -> date:

@@ -12,6 +12,7 @@ class BotError(Exception):
     │   ├── DraftNotPending     the draft was decided or replaced already
     │   └── CaseChanged         the case moved on since the page was loaded
     ├── TextRefused         the text cannot go out as it is (422)
+    │   ├── DraftingOff         a kill switch is down
     │   └── NeedsConfirmation   unsupported facts: edit or confirm each place
     ├── BadInput            a malformed request (400)
     ├── TooLarge            a body over the limit (413)
@@ -71,6 +72,12 @@ class TextRefused(BotError):
 
     status = 422
     message_ja = "この文面は送信できません。"
+
+
+class DraftingOff(TextRefused):
+    """A kill switch is down."""
+
+    message_ja = "下書き機能は停止中です。自分で書いて送ることはできます。"
 
 
 class NeedsConfirmation(TextRefused):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -37,8 +37,10 @@ from bot.models import (
 )
 from bot.privacy import mask
 from channels.message import MAX_TEXT_UNITS, storable, utf16_units
-from responders.draft import DraftResult
+from responders.draft import DraftResult, Wish
 
+MAX_HINT = 200
+"""Characters of a caseworker's hint."""
 Checker = Callable[[str, Draft], list[dict[str, Any]]]
 """Finds what in a text its draft's passages do not support; each hard one needs a confirmation by its key."""
 
@@ -137,18 +139,24 @@ def route(
         drafting: The global kill switch; a department has its own.
         reason: Why a person should look in any case, such as an abstained routing.
     """
-    department = session.get_one(Department, department_id)
     inquiry.department_id, inquiry.hand_off_reason = department_id, reason
-    if drafting and department.drafting_enabled:
+    if drafting:
         request_draft(session, inquiry)
     else:
         hand_off(session, inquiry, reason or HandOffReason.drafting_off)
 
 
-def request_draft(session: Session, inquiry: Inquiry) -> None:
-    """Replace whatever draft there is by a new one."""
+def request_draft(session: Session, inquiry: Inquiry, wish: Wish | None = None) -> None:
+    """Replace whatever draft there is by a new one, as the caseworker wishes it.
+
+    Where the department's drafting is switched off, a person goes on without one.
+    """
     supersede(session, inquiry)
+    if not session.get_one(Department, inquiry.department_id).drafting_enabled:
+        hand_off(session, inquiry, HandOffReason(inquiry.hand_off_reason or HandOffReason.drafting_off))
+        return
     inquiry.generation += 1
+    inquiry.wish = asdict(wish or Wish())
     _move(session, inquiry, InquiryStatus.drafting)
     jobs.draft(session, inquiry.id, inquiry.generation)
 
@@ -231,7 +239,8 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
     if inquiry.generation != generation or not (inquiry.status == InquiryStatus.drafting or late):
         return False
     if result.status == "handed_off":
-        hand_off(session, inquiry, HandOffReason.no_source)
+        off = "drafting_off" in result.flags
+        hand_off(session, inquiry, HandOffReason.drafting_off if off else HandOffReason.no_source)
         return True
     sources = result.passages if result.status == "drafted" else ()
     draft = Draft(
@@ -557,11 +566,14 @@ def close(
     _audit(session, inquiry, staff.login, "close", screen, reason=reason)
 
 
-def redraft(session: Session, inquiry_id: UUID, *, staff: Staff, seen_version: int, screen: str) -> None:
-    """Ask for a new draft."""
+def redraft(
+    session: Session, inquiry_id: UUID, wish: Wish, *, staff: Staff, seen_version: int, screen: str
+) -> None:
+    """Ask for a new draft: with a hint, shorter, longer, in another tone."""
     inquiry = _for_change(session, inquiry_id, staff, seen_version)
-    request_draft(session, inquiry)
-    _audit(session, inquiry, staff.login, "redraft", screen)
+    wish = replace(wish, hint=mask(storable(wish.hint).strip()[:MAX_HINT])[0])
+    request_draft(session, inquiry, wish)
+    _audit(session, inquiry, staff.login, "redraft", screen, wish=asdict(wish))
 
 
 def acknowledge(session: Session, inquiry_id: UUID, *, staff: Staff, screen: str) -> None:

@@ -233,6 +233,8 @@ class Inquiry(SQLModel, table=True):
     """Grows with every change; a decision names the version its author saw."""
     generation: int = 0
     """Grows with every request for a draft; a draft of an older generation is not attached."""
+    wish: dict[str, Any] = _json(dict)
+    """How a caseworker wants the draft, as `responders.draft.Wish`; the words are theirs, not a citizen's."""
     created_at: datetime = _time(index=True)
     status_since: datetime = _time()
     due_at: datetime | None = _time(nullable=True)

@@ -57,6 +57,29 @@ OUTBOX_JA = {
     OutboxStatus.failed: "送信できませんでした",
     OutboxStatus.uncertain: "送信できたか不明",
 }
+_FLAG_JA = {
+    "message_cut": "長い発言のため、先頭だけで記事を探しました",
+    "message_empty": "文字のない発言でした",
+    "drafting_off": "下書き機能が停止中でした",
+    "low_score": "十分に合う記事がありませんでした",
+    "nothing_selected": "根拠の文が選ばれていません",
+    "model_unavailable": "AIに接続できなかったため、記事の文のままです",
+    "model_timeout": "AIの応答が時間内に終わらなかったため、記事の文のままです",
+    "model_length": "AIの文章が途中で切れたため、記事の文のままです",
+    "model_bad": "AIの応答が正しくなかったため、記事の文のままです",
+    "case_changed": "案件か下書きが変わったため、反映しませんでした",
+    "gate": "AIの言い換えが記事と一致しなかったため、記事の文のままです",
+    "finding": "下書きの点検で指摘がありました",
+}
+
+
+def flag_ja(flag: str) -> str:
+    """A flag of a draft in words for staff; the gate's own words stay behind it."""
+    kind, _, detail = flag.partition(": ")
+    words = _FLAG_JA.get(kind, kind)
+    return f"{words}({detail})" if detail and kind == "gate" else words
+
+
 CHANNEL_JA = {"line": "LINE", "webchat": "ウェブ"}
 
 

@@ -119,4 +119,5 @@ def load_writer(settings: Settings, engine: Engine) -> drafting.Writer:
         llm=load_llm(settings),
         frame=drafting.load_frame(settings.city_dir),
         zone=load_calendar(settings.city_dir / "calendar.yaml").zone,
+        drafting_enabled=settings.drafting_enabled,
     )

@@ -255,7 +255,7 @@ def _reword(case: _Case) -> _Case:
         rewrite = case.llm.rewrite(lines)
     except ModelError as error:
         record = _record(case.llm, None, False, str(error))
-        return _flagged(case, _MODEL_FLAGS[type(error)], model=record)
+        return _flagged(case, MODEL_FLAGS[type(error)], model=record)
     return _gated(case, case.llm, rewrite)
 
 
@@ -313,7 +313,7 @@ STEPS: tuple[Callable[[_Case], _Case], ...] = (
 )
 """The pipeline; a step that sets another status than ``drafted`` ends it."""
 
-_MODEL_FLAGS: dict[type[ModelError], str] = {
+MODEL_FLAGS: dict[type[ModelError], str] = {
     ModelUnavailable: "model_unavailable",
     DraftTimeout: "model_timeout",
     BadCompletion: "model_bad",

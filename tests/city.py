@@ -209,7 +209,7 @@ def open_city(
         "line": LineClient(line.api_base, line.token, timeout_seconds=2.0),
         "webchat": WebChatSender(),
     }
-    with TestClient(create_app(settings, engine), raise_server_exceptions=True) as client:
+    with TestClient(create_app(settings, engine, llm), raise_server_exceptions=True) as client:
         yield City(engine, url, settings, client, line, brain, writer, senders)
 
 

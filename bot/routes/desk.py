@@ -1,21 +1,24 @@
 """The caseworker's desk: the queue, the case, the decision."""
 
+import json
 from collections.abc import Callable, Collection
+from dataclasses import asdict
 from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Form, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from sqlmodel import Session
 
 from bot import audit, auth, checking, drafting, inquiries, reports, templating
 from bot.db import now
-from bot.errors import Conflict, NotFound, TextRefused
+from bot.errors import Conflict, DraftingOff, NotFound, TextRefused
 from bot.knowledge import article_versions, passages_of
 from bot.models import FRONT_DESK, Draft, Role
 from bot.routes.deps import COOKIE, Deciding, SessionDep, SettingsDep, SignedIn, TokenCookie
 from bot.templating import page
+from responders.draft import Length, Tone, Wish
 
 router = APIRouter(prefix="/desk")
 SCREEN = "desk"
@@ -133,6 +136,9 @@ def _case_page(
         choices=passages_of(session, articles),
         ticked={f"{p['article']}#{p['ordinal']}" for p in case.draft.passages} if case.draft else set(),
         approvals=reports.approvals(session, inquiry_id),
+        can_reword=request.app.state.llm is not None
+        and drafting.may_draft(session, inquiry_id, request.app.state.settings),
+        flags=dict.fromkeys(reports.flag_ja(f) for f in case.draft.flags) if case.draft else (),
         status_ja=reports.STATUS_JA,
         reason_ja=reports.REASON_JA,
         outbox_ja=reports.OUTBOX_JA,
@@ -318,14 +324,54 @@ def close(inquiry_id: UUID, decision: DecisionDep, version: Version, reason: Tex
 
 
 @router.post("/cases/{inquiry_id}/redraft")
-def redraft(inquiry_id: UUID, decision: DecisionDep, version: Version) -> Response:
-    """Ask for a new draft."""
-    return decision.run(
-        inquiry_id,
-        lambda: inquiries.redraft(
-            decision.session, inquiry_id, staff=decision.staff, seen_version=version, screen=SCREEN
-        ),
+def redraft(
+    inquiry_id: UUID,
+    decision: DecisionDep,
+    version: Version,
+    hint: Text = "",
+    length: Annotated[Length, Form()] = "normal",
+    tone: Annotated[Tone, Form()] = "standard",
+) -> Response:
+    """Ask for a new draft, with wishes."""
+
+    def verb() -> None:
+        if not drafting.may_draft(decision.session, inquiry_id, decision.request.app.state.settings):
+            raise DraftingOff
+        inquiries.redraft(
+            decision.session,
+            inquiry_id,
+            Wish(hint, length, tone),
+            staff=decision.staff,
+            seen_version=version,
+            screen=SCREEN,
+        )
+
+    return decision.run(inquiry_id, verb)
+
+
+@router.post("/cases/{inquiry_id}/reword")
+def reword(
+    request: Request,
+    inquiry_id: UUID,
+    session: SessionDep,
+    staff: Deciding,
+    draft_id: Annotated[UUID, Form()],
+) -> StreamingResponse:
+    """The model rewords the draft while the person watches: JSON lines of `drafting.Piece`.
+
+    Closing the connection stops the model.
+    """
+    state = request.app.state
+    if state.llm is None or not drafting.may_draft(session, inquiry_id, state.settings):
+        raise DraftingOff
+    pieces = drafting.stream_rewording(
+        state.engine, session, inquiry_id, draft_id, state.city.frame, state.llm, staff=staff
     )
+    lines = (
+        json.dumps({**asdict(p), "reason": reports.flag_ja(p.reason)}, ensure_ascii=False) + "\n"
+        for p in pieces
+    )
+    return StreamingResponse(lines, media_type="application/x-ndjson", headers={"X-Accel-Buffering": "no"})
 
 
 @router.post("/cases/{inquiry_id}/acknowledge")

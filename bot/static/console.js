@@ -67,6 +67,59 @@ if (form) {
   };
   if (asks > 0) setTimeout(askDraft, 4000);
 
+  // The model rewords before the person's eyes. Until the gate has accepted the whole, nothing may be sent.
+  const reword = document.getElementById("reword");
+  if (reword && window.AbortController && window.ReadableStream) {
+    const [start, stop] = reword.querySelectorAll("button");
+    const says = reword.querySelector("[role=status]");
+    const send = form.querySelector("button.primary");
+    reword.hidden = false;
+    const busy = (on) => {
+      start.hidden = on;
+      stop.hidden = !on;
+      text.readOnly = on;
+      send.disabled = on;
+    };
+    const read = async (answer, hear) => {
+      const reader = answer.body.getReader();
+      const decoder = new TextDecoder();
+      let rest = "";
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
+        rest = lines.pop();
+        for (const line of lines) hear(JSON.parse(line));
+      }
+    };
+    start.addEventListener("click", async () => {
+      const before = text.value;
+      const abort = new AbortController();
+      let outcome = "途中で切れました。元の文面に戻しました。";
+      let accepted = false;
+      stop.onclick = () => abort.abort();
+      busy(true);
+      says.textContent = "AIが書いています。";
+      try {
+        const body = new FormData(form);
+        const answer = await fetch(reword.dataset.url, { method: "POST", body, signal: abort.signal, headers: { Accept: "application/json" } });
+        if (!answer.ok) outcome = (await answer.json().catch(() => ({}))).detail || "いまは言い換えられません。";
+        else await read(answer, (piece) => {
+          if (piece.state === "begin") text.value = piece.text;
+          if (piece.state === "writing") text.value += piece.text;
+          if (piece.state === "accepted") [text.value, accepted, outcome] = [piece.text, true, "言い換えました。点検を通った文面です。"];
+          if (piece.state === "refused") outcome = `${piece.reason}。`;
+        });
+      } catch {
+        if (abort.signal.aborted) outcome = "止めました。元の文面に戻しました。";
+      }
+      if (!accepted) text.value = before;
+      says.textContent = outcome;
+      busy(false);
+      text.dispatchEvent(new Event("input"));
+    });
+  }
+
   text.addEventListener("input", () => {
     showLength();
     clearTimeout(timer);
@@ -77,6 +130,23 @@ if (form) {
   });
   showLength();
   showPlaces();
+}
+
+// A draft that is being prepared: show it as soon as it is there.
+const drafting = document.querySelector("[data-drafting]");
+if (drafting) {
+  let tries = 60;
+  const look = async () => {
+    try {
+      const answer = await fetch(drafting.dataset.drafting);
+      if (answer.ok && !answer.redirected && (await answer.json()).origin) return location.reload();
+    } catch {
+      // The next round asks again.
+    }
+    tries -= 1;
+    if (tries > 0) setTimeout(look, 1000);
+  };
+  setTimeout(look, 700);
 }
 
 // One press, one decision: a second press of a slow page does nothing.

@@ -1,0 +1,184 @@
+"""A caseworker shapes the draft: with a hint, shorter, in another tone, reworded before their eyes."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from httpx import Response
+from sqlalchemy import Engine
+from sqlmodel import col
+
+from bot.db import transaction
+from bot.models import AuditEntry, Department, Draft, DraftStatus, HandOffReason, Inquiry, InquiryStatus
+from responders.llm import Llm
+from tests.city import City, Desk, open_city
+from tests.platforms.line import Line
+from tests.responders.conftest import FakeEndpoint, given_sentences
+
+ASK = "粗大ごみの出し方を教えてください"
+
+
+@pytest.fixture
+def model() -> Iterator[FakeEndpoint]:
+    endpoint = FakeEndpoint()
+    endpoint.reply = lambda body: "".join(given_sentences(body))
+    yield endpoint
+    endpoint.close()
+
+
+@pytest.fixture
+def writing(
+    engine: Engine, database_url: str, line: Line, model: FakeEndpoint, tmp_path: Path
+) -> Iterator[City]:
+    """The city with a model for the desk; the worker has none, so that drafts begin verbatim."""
+    llm = Llm(model.url, "stand-in", "", timeout_seconds=5.0)
+    with open_city(engine, database_url, line, tmp_path, llm=llm) as city:
+        city.writer = replace(city.writer, llm=None)
+        yield city
+    llm.close()
+
+
+def _pending(city: City) -> Draft:
+    draft: Draft
+    [draft] = city.all(Draft, Draft.status == DraftStatus.pending)
+    return draft
+
+
+def _asked(city: City, desk: Desk) -> dict[str, str]:
+    city.line_says(ASK)
+    city.work()
+    return desk.form(city.case())
+
+
+def _pieces(answer: Response) -> list[dict[str, str]]:
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def test_a_hint_a_length_and_a_tone_make_another_draft(city: City, desk: Desk) -> None:
+    form = _asked(city, desk)
+    before = _pending(city)
+    wish = {"hint": "電話番号を書いて 090-1234-5678", "length": "short", "tone": "gentle"}
+    assert desk.post(city.case(), "redraft", {**form, **wish}).status_code == 303
+    assert city.case().status == InquiryStatus.drafting
+    city.work()
+    after = _pending(city)
+    assert after.id != before.id
+    assert "くださいますようお願いいたします。" in after.text
+    assert "090-1234-5678" not in after.text
+    assert city.case().wish["hint"] == "電話番号を書いて 〔電話番号〕"
+    page = desk.page(f"/desk/cases/{city.case().id}")
+    assert '<option value="gentle" selected>' in page
+    [entry] = city.all(AuditEntry, AuditEntry.action == "redraft")
+    assert json.loads(entry.details)["wish"]["length"] == "short"
+
+
+def test_an_unknown_wish_changes_nothing(city: City, desk: Desk) -> None:
+    form = _asked(city, desk)
+    assert desk.post(city.case(), "redraft", {**form, "tone": "rude"}).status_code == 422
+    assert city.case().status == InquiryStatus.awaiting
+
+
+def test_the_next_draft_forgets_the_wish(city: City, desk: Desk) -> None:
+    form = _asked(city, desk)
+    desk.post(city.case(), "redraft", {**form, "tone": "list"})
+    city.work()
+    city.line_says("手数料はいくらですか")
+    city.work()
+    assert city.case().wish["tone"] == "standard"
+
+
+def test_a_rewording_is_streamed_and_becomes_the_draft(writing: City) -> None:
+    desk = writing.hire("tantou")
+    form = _asked(writing, desk)
+    answer = desk.post(writing.case(), "reword", form)
+    pieces = _pieces(answer)
+    assert [p["state"] for p in pieces[:2]] == ["begin", "writing"]
+    assert pieces[-1]["state"] == "accepted"
+    assert _pending(writing).text == pieces[-1]["text"]
+    assert _pending(writing).origin == "model"
+    assert pieces[-1]["text"].startswith(pieces[0]["text"])
+    assert desk.post(writing.case(), "approve", {**form, "text": pieces[-1]["text"]}).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda model: setattr(model, "mode", "500"), "AIに接続できなかった"),
+        (lambda model: setattr(model, "mode", "cut"), "AIの応答が正しくなかった"),
+        (lambda model: setattr(model, "mode", "length"), "途中で切れた"),
+        (lambda model: setattr(model, "reply", lambda _: "無料です。"), "記事と一致しなかった"),
+    ],
+    ids=["away", "cut", "length", "invents"],
+)
+def test_what_the_gate_or_the_model_refuses_leaves_the_verbatim_draft(
+    writing: City, model: FakeEndpoint, spoil: Callable[[FakeEndpoint], None], words: str
+) -> None:
+    desk = writing.hire("tantou")
+    form = _asked(writing, desk)
+    before = _pending(writing)
+    spoil(model)
+    last = _pieces(desk.post(writing.case(), "reword", form))[-1]
+    assert last["state"] == "refused"
+    assert words in last["reason"]
+    after = _pending(writing)
+    assert (after.id, after.text, after.origin) == (before.id, before.text, "template")
+
+
+def test_a_draft_decided_meanwhile_is_not_touched(writing: City, model: FakeEndpoint) -> None:
+    desk = writing.hire("tantou")
+    form = _asked(writing, desk)
+
+    def decide(body: dict[str, object]) -> str:
+        assert desk.post(writing.case(), "approve", form).status_code == 303
+        return "".join(given_sentences(body))
+
+    model.reply = decide
+    last = _pieces(desk.post(writing.case(), "reword", form))[-1]
+    assert (last["state"], writing.case().status) == ("refused", InquiryStatus.answered)
+    assert "反映しませんでした" in last["reason"]
+    assert writing.all(Draft)[0].origin == "template"
+
+
+def test_a_stranger_and_an_auditor_stream_nothing(writing: City) -> None:
+    from bot.models import Role
+
+    form = _asked(writing, writing.hire("tantou"))
+    case = writing.case()
+    for desk in (
+        writing.hire("other", department="health"),
+        writing.hire("audit", role=Role.auditor),
+    ):
+        own = {**form, "csrf": desk.csrf}
+        assert desk.post(case, "reword", own).status_code in {403, 404}
+    assert desk.client.post(f"/desk/cases/{case.id}/reword", data={**form, "csrf": "x"}).status_code == 403
+
+
+def test_the_kill_switches_stop_every_way_to_a_draft(writing: City, model: FakeEndpoint) -> None:
+    desk = writing.hire("tantou")
+    form = _asked(writing, desk)
+    [department] = writing.all(Department, Department.id == writing.case().department_id)
+    with transaction(writing.engine) as session:
+        row = session.get_one(Department, department.id)
+        row.drafting_enabled = False
+        session.add(row)
+    assert "AIで言い換える" not in desk.page(f"/desk/cases/{writing.case().id}")
+    for verb in ("reword", "redraft"):
+        refused = desk.post(writing.case(), verb, form)
+        assert refused.status_code == 422
+        assert "停止中" in refused.text
+    writing.line_says("手数料はいくらですか")
+    writing.work()
+    assert writing.case().status == InquiryStatus.with_person
+    assert not writing.all(Draft, col(Draft.status) == DraftStatus.pending)
+    assert model.requests == []
+
+
+def test_the_global_switch_holds_in_the_worker_too(city: City) -> None:
+    city.writer = replace(city.writer, drafting_enabled=False)
+    city.line_says(ASK)
+    city.work()
+    case: Inquiry = city.case()
+    assert (case.status, case.hand_off_reason) == (InquiryStatus.with_person, HandOffReason.drafting_off)
+    assert not city.all(Draft)
