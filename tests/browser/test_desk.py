@@ -1,0 +1,92 @@
+"""The case's screen in a real browser: places of faults, wishes, a rewording that can be stopped."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from starlette.applications import Starlette
+
+from bot.app import create_app
+from bot.models import Draft
+from responders.llm import Llm
+from tests.browser.conftest import SHOTS, ask, sign_in
+from tests.city import City, settings_for
+from tests.platforms.line import Line
+from tests.responders.conftest import FakeEndpoint, given_sentences
+
+pytestmark = pytest.mark.browser
+BOX = "市民に送る文面(このまま送られます)"
+
+
+@pytest.fixture
+def model() -> Iterator[FakeEndpoint]:
+    endpoint = FakeEndpoint()
+    endpoint.reply = lambda body: "".join(given_sentences(body))
+    yield endpoint
+    endpoint.close()
+
+
+@pytest.fixture
+def app(working_city: City, model: FakeEndpoint, line: Line) -> Iterator[Starlette]:
+    """The desk with a model; the worker has none, so that drafts begin verbatim."""
+    llm = Llm(model.url, "stand-in", "", timeout_seconds=30.0)
+    settings = settings_for(working_city.url, line, working_city.settings.data_dir)
+    yield create_app(settings, working_city.engine, llm)
+    llm.close()
+
+
+def _open_case(browser: Browser, site: str) -> Page:
+    ask(browser, site)
+    desk = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
+    sign_in(desk, site)
+    desk.locator("a.row").first.click()
+    expect(desk.get_by_label(BOX)).to_be_visible()
+    return desk
+
+
+def test_a_place_is_found_and_confirmed_by_keyboard(browser: Browser, site: str) -> None:
+    desk = _open_case(browser, site)
+    box = desk.get_by_label(BOX)
+    box.fill(box.input_value().replace("\n\nご不明", "\n🎍なお、9,999円が必要です。\n\nご不明"))
+    desk.get_by_role("button", name="箇所へ移動").first.press("Enter")
+    marked = box.evaluate("e => e.value.slice(e.selectionStart, e.selectionEnd)")
+    assert "9,999円" in marked
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    desk.screenshot(path=SHOTS / "review.png", full_page=True)
+    for checkbox in desk.locator("#review input[name=confirmed]").all():
+        checkbox.press("Space")
+    desk.get_by_role("button", name="承認して送る").click()
+    expect(desk.get_by_text("回答済み", exact=True)).to_be_visible()
+
+
+def test_a_rewording_runs_into_the_editor_and_can_be_stopped(
+    browser: Browser, site: str, model: FakeEndpoint, working_city: City
+) -> None:
+    desk = _open_case(browser, site)
+    box = desk.get_by_label(BOX)
+    before = box.input_value()
+    model.seconds_between = 0.05
+    desk.get_by_role("button", name="AIで言い換える").click()
+    expect(desk.get_by_role("button", name="止める")).to_be_visible()
+    expect(desk.get_by_role("button", name="承認して送る")).to_be_disabled()
+    desk.screenshot(path=SHOTS / "streaming.png", full_page=True)
+    desk.get_by_role("button", name="止める").click()
+    expect(desk.get_by_text("止めました")).to_be_visible()
+    assert box.input_value() == before
+    expect(desk.get_by_role("button", name="承認して送る")).to_be_enabled()
+
+    model.seconds_between = 0.0
+    desk.get_by_role("button", name="AIで言い換える").click()
+    expect(desk.get_by_text("言い換えました")).to_be_visible()
+    assert [draft.origin for draft in working_city.all(Draft)] == ["model"]
+    desk.get_by_role("button", name="承認して送る").click()
+    expect(desk.get_by_text("回答済み", exact=True)).to_be_visible()
+
+
+def test_a_new_draft_appears_without_a_reload(browser: Browser, site: str) -> None:
+    desk = _open_case(browser, site)
+    desk.get_by_text("下書きを作り直す", exact=True).click()
+    desk.get_by_label("文の調子").select_option("list")
+    desk.get_by_role("button", name="作り直す", exact=True).click()
+    expect(desk.get_by_label(BOX)).to_be_visible()
+    assert "\n・" in desk.get_by_label(BOX).input_value()
