@@ -75,7 +75,7 @@ def open_inquiry(
     )
     session.add(inquiry)
     session.flush()
-    _audit(session, inquiry, "system:triage", "open", "worker", department=department_id)
+    note(session, inquiry, "system:triage", "open", "worker", department=department_id)
     return inquiry
 
 
@@ -166,7 +166,7 @@ def hand_off(session: Session, inquiry: Inquiry, reason: HandOffReason) -> None:
     inquiry.hand_off_reason = reason
     inquiry.emergency = inquiry.emergency or reason == HandOffReason.emergency
     _move(session, inquiry, InquiryStatus.with_person)
-    _audit(session, inquiry, "system:triage", "hand_off", "worker", reason=reason)
+    note(session, inquiry, "system:triage", "hand_off", "worker", reason=reason)
 
 
 def supersede(session: Session, inquiry: Inquiry) -> None:
@@ -198,7 +198,7 @@ def withdraw(session: Session, inquiry: Inquiry) -> None:
     """The citizen cancels the matter."""
     supersede(session, inquiry)
     _move(session, inquiry, InquiryStatus.withdrawn)
-    _audit(session, inquiry, "citizen", "withdraw", "worker")
+    note(session, inquiry, "citizen", "withdraw", "worker")
 
 
 def clarify(session: Session, inquiry: Inquiry) -> None:
@@ -255,7 +255,7 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
     session.add(draft)
     session.flush()
     _queue_draft(session, inquiry, draft, result.status)
-    _audit(
+    note(
         session,
         inquiry,
         "system:responder",
@@ -286,7 +286,7 @@ def improve(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
         return False  # decided, or a person chose other sentences meanwhile
     _word(draft, text, result)
     session.add(draft)
-    _audit(
+    note(
         session,
         inquiry,
         "system:responder",
@@ -337,7 +337,7 @@ def recompose(
     draft.passages = _plain(result.passages)
     session.add(draft)
     ticked = [p.id for p in result.passages]
-    _audit(session, inquiry, staff.login, "recompose", screen, draft=draft.id, before=before, ticked=ticked)
+    note(session, inquiry, staff.login, "recompose", screen, draft=draft.id, before=before, ticked=ticked)
 
 
 def _word(draft: Draft, text: str, result: DraftResult) -> None:
@@ -421,7 +421,7 @@ def approve(
     row = outbox.send_approved(session, approval, inquiry.conversation_id)
     inquiry.answered_at = now()
     _move(session, inquiry, InquiryStatus.with_person if keep_open else InquiryStatus.answered)
-    _audit(
+    note(
         session,
         inquiry,
         staff.login,
@@ -499,7 +499,7 @@ def return_draft(
     _decide(session, draft, DraftStatus.returned, staff, reason)
     inquiry.hand_off_reason = HandOffReason.returned
     _move(session, inquiry, InquiryStatus.with_person)
-    _audit(session, inquiry, staff.login, "return_draft", screen, draft=draft.id, reason=reason)
+    note(session, inquiry, staff.login, "return_draft", screen, draft=draft.id, reason=reason)
 
 
 def transfer(
@@ -519,18 +519,14 @@ def transfer(
         raise TextRefused("移管先の課を選んでください。")
     reason, before = _reason(reason), inquiry.department_id
     _move_department(session, inquiry, department_id, staff=staff, drafting=drafting)
-    _audit(
-        session, inquiry, staff.login, "transfer", screen, before=before, after=department_id, reason=reason
-    )
+    note(session, inquiry, staff.login, "transfer", screen, before=before, after=department_id, reason=reason)
 
 
 def reorganise(session: Session, inquiry: Inquiry, department_id: str, *, drafting: bool) -> None:
     """The department ended; its successor takes the case over (機構改革)."""
     before = inquiry.department_id
     _move_department(session, inquiry, department_id, staff=None, drafting=drafting)
-    _audit(
-        session, inquiry, "system:organisation", "reorganise", "worker", before=before, after=department_id
-    )
+    note(session, inquiry, "system:organisation", "reorganise", "worker", before=before, after=department_id)
 
 
 def _move_department(
@@ -563,7 +559,7 @@ def close(
     supersede(session, inquiry)
     inquiry.closed_at = now()
     _move(session, inquiry, InquiryStatus.closed)
-    _audit(session, inquiry, staff.login, "close", screen, reason=reason)
+    note(session, inquiry, staff.login, "close", screen, reason=reason)
 
 
 def redraft(
@@ -573,7 +569,7 @@ def redraft(
     inquiry = _for_change(session, inquiry_id, staff, seen_version)
     wish = replace(wish, hint=mask(storable(wish.hint).strip()[:MAX_HINT])[0])
     request_draft(session, inquiry, wish)
-    _audit(session, inquiry, staff.login, "redraft", screen, wish=asdict(wish))
+    note(session, inquiry, staff.login, "redraft", screen, wish=asdict(wish))
 
 
 def acknowledge(session: Session, inquiry_id: UUID, *, staff: Staff, screen: str) -> None:
@@ -582,7 +578,7 @@ def acknowledge(session: Session, inquiry_id: UUID, *, staff: Staff, screen: str
     if inquiry.acknowledged_by is None:
         inquiry.acknowledged_by = staff.id
         session.add(inquiry)
-        _audit(session, inquiry, staff.login, "acknowledge", screen)
+        note(session, inquiry, staff.login, "acknowledge", screen)
 
 
 def escalate_alarms(session: Session, before: datetime) -> int:
@@ -601,7 +597,7 @@ def escalate_alarms(session: Session, before: datetime) -> int:
     for inquiry in overdue:
         inquiry.alarm_escalated_at = now()
         session.add(inquiry)
-        _audit(session, inquiry, "system:alarm", "escalate_alarm", "worker")
+        note(session, inquiry, "system:alarm", "escalate_alarm", "worker")
     return len(overdue)
 
 
@@ -656,9 +652,8 @@ def _move(session: Session, inquiry: Inquiry, status: InquiryStatus) -> None:
     session.flush()
 
 
-def _audit(
-    session: Session, inquiry: Inquiry, actor: str, action: str, screen: str, **details: object
-) -> None:
+def note(session: Session, inquiry: Inquiry, actor: str, action: str, screen: str, **details: object) -> None:
+    """Write what was done with a case into the audit log."""
     audit.record(
         session,
         actor=actor,

@@ -210,6 +210,14 @@ class Conversation(SQLModel, table=True):
     created_at: datetime = _time()
 
 
+class Incident(SQLModel, table=True):
+    """Cases of several citizens that seem to tell of one thing: a fallen tree, a power cut."""
+
+    id: UUID = _id()
+    department_id: str = Field(foreign_key="department.id")
+    created_at: datetime = _time()
+
+
 class Inquiry(SQLModel, table=True):
     """One matter of one citizen."""
 
@@ -229,6 +237,10 @@ class Inquiry(SQLModel, table=True):
     """Nobody took note in time: since then everybody sees the alarm."""
     linked_to: UUID | None = Field(default=None, foreign_key="inquiry.id", index=True)
     """The case with which this one shares its thread: one message, two matters."""
+    incident_id: UUID | None = Field(default=None, foreign_key="incident.id", index=True)
+    """Other citizens told of the same thing."""
+    incident_left: bool = False
+    """A person took the case out of such a group: it joins none again."""
     version: int = 1
     """Grows with every change; a decision names the version its author saw."""
     generation: int = 0

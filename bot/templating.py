@@ -37,6 +37,8 @@ _ACTION_JA = {
     "promote_model": "振り分けモデルを切替え",
     "roll_back_model": "振り分けモデルを元に戻す",
     "refuse_model": "振り分けモデルの候補を不採用",
+    "join_incident": "同じ出来事の案件とまとめて表示",
+    "leave_incident": "同じ出来事のまとまりから外す",
     "close": "終了",
     "redraft": "下書きの作り直しを依頼",
     "acknowledge": "緊急の可能性を確認",

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
-from bot import city, inquiries, organisation, outbox
+from bot import city, incidents, inquiries, organisation, outbox
 from bot.calendar import Calendar
 from bot.db import now, transaction
 from bot.dialogue_client import DialogueClient, DialogueUnavailable, Turn
@@ -304,6 +304,7 @@ class _Decision:
         chosen = self._responsible(pressed) if pressed else self._department()
         reason = HandOffReason.low_confidence if chosen == FRONT_DESK else None
         inquiries.route(self.session, inquiry, chosen, drafting=self.brain.drafting_enabled, reason=reason)
+        incidents.join(self.session, inquiry)
         self.fixed(self._receipt(), inquiry)
 
     def status(self) -> None:
@@ -416,6 +417,7 @@ class _Decision:
         inquiries.route(
             self.session, inquiry, inquiry.department_id, drafting=self.brain.drafting_enabled, reason=reason
         )
+        incidents.join(self.session, inquiry)
 
     def _choices(self, prediction: Prediction | None) -> tuple[str, ...]:
         if prediction is None:

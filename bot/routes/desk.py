@@ -11,11 +11,11 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from sqlmodel import Session
 
-from bot import audit, auth, checking, drafting, inquiries, reports, templating
+from bot import audit, auth, checking, drafting, incidents, inquiries, reports, templating
 from bot.db import now
-from bot.errors import Conflict, DraftingOff, NotFound, TextRefused
+from bot.errors import CaseChanged, Conflict, DraftingOff, NotFound, TextRefused
 from bot.knowledge import article_versions, passages_of
-from bot.models import FRONT_DESK, Draft, Role
+from bot.models import FRONT_DESK, Approval, Draft, Role
 from bot.routes.deps import COOKIE, Deciding, SessionDep, SettingsDep, SignedIn, TokenCookie
 from bot.templating import page
 from responders.draft import Length, Tone, Wish
@@ -115,6 +115,7 @@ def _case_page(
     text: str | None = None,
     by_hand: bool = False,
     confirmed: Collection[str] = (),
+    also: Collection[str] = (),
 ) -> str:
     """The case's screen; after a refusal with the person's own text, so that nothing typed is lost."""
     case = reports.case(session, inquiry_id, signed_in[0])
@@ -132,6 +133,8 @@ def _case_page(
         else frame.around("", case.department, case.inquiry.receipt_number),
         review=checking.review(session, frame, shown, case.draft) if case.draft else None,
         confirmed=confirmed,
+        others=incidents.others(session, case.inquiry, signed_in[0]),
+        also={entry.partition(":")[0] for entry in also},
         articles=article_versions(session, articles, date.today()),  # noqa: DTZ011
         choices=passages_of(session, articles),
         ticked={f"{p['article']}#{p['ordinal']}" for p in case.draft.passages} if case.draft else set(),
@@ -144,10 +147,6 @@ def _case_page(
         outbox_ja=reports.OUTBOX_JA,
         channel_ja=reports.CHANNEL_JA,
     )
-
-
-def _checker(request: Request, session: Session) -> inquiries.Checker:
-    return checking.checker(session, request.app.state.city.frame)
 
 
 class _Decision:
@@ -184,23 +183,51 @@ def approve(
     text: Text = "",
     confirmed: Annotated[list[str] | None, Form()] = None,
     keep_open: Annotated[bool, Form()] = False,
+    also: Annotated[list[str] | None, Form()] = None,
 ) -> Response:
-    """The person pressed 承認; ``text`` is what they saw, edits included."""
-    return decision.run(
-        inquiry_id,
-        lambda: inquiries.approve(
+    """The person pressed 承認; ``text`` is what they saw, edits included.
+
+    ``also`` names other cases of the same incident as ``id:version``, ticked in the list.
+    """
+
+    def verb() -> None:
+        row = inquiries.approve(
             decision.session,
             draft_id,
             staff=decision.staff,
             text=text,
             seen_version=version,
             screen=SCREEN,
-            check=_checker(decision.request, decision.session),
+            check=checking.checker(decision.session, decision.request.app.state.city.frame),
             confirmed=confirmed or (),
             keep_open=keep_open,
-        ),
-        text=text,
-        confirmed=confirmed or (),
+        )
+        approval = decision.session.get_one(Approval, row.approval_id)
+        incidents.answer_others(
+            decision.session,
+            approval,
+            _seen_versions(also or ()),
+            staff=decision.staff,
+            screen=SCREEN,
+            keep_open=keep_open,
+        )
+
+    return decision.run(inquiry_id, verb, text=text, confirmed=confirmed or (), also=also or ())
+
+
+def _seen_versions(ticked: Collection[str]) -> dict[UUID, int]:
+    try:
+        return {UUID(one): int(version) for one, _, version in (entry.partition(":") for entry in ticked)}
+    except ValueError as error:
+        raise CaseChanged from error
+
+
+@router.post("/cases/{inquiry_id}/leave")
+def leave_incident(inquiry_id: UUID, decision: DecisionDep) -> Response:
+    """The case tells of something else: out of the group."""
+    return decision.run(
+        inquiry_id,
+        lambda: incidents.leave(decision.session, inquiry_id, staff=decision.staff, screen=SCREEN),
     )
 
 
