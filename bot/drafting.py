@@ -16,7 +16,7 @@ from sqlmodel import Session
 from bot import city, inquiries
 from bot.db import now, reading, transaction
 from bot.errors import DraftNotPending, NotFound, TextRefused
-from bot.knowledge import Knowledge, passages_of
+from bot.knowledge import Knowledge
 from bot.models import FRONT_DESK, Department, Draft, DraftStatus, Inquiry, InquiryStatus, Staff
 from bot.settings import Settings
 from responders.checks import Register
@@ -119,7 +119,7 @@ def may_draft(session: Session, inquiry_id: UUID, settings: Settings) -> bool:
 def recompose(
     session: Session,
     draft_id: UUID,
-    passage_ids: Sequence[str],
+    passages: Sequence[Passage],
     frame: Frame,
     *,
     staff: Staff,
@@ -129,10 +129,8 @@ def recompose(
     """Make the pending draft of the sentences a caseworker ticked, verbatim, without any model.
 
     Raises:
-        TextRefused: Nothing is ticked, or no such sentence is in force. Others: `inquiries.recompose`.
+        TextRefused: Nothing is ticked. Others: `inquiries.recompose`.
     """
-    found = {p.id: p for p in passages_of(session, {i.rpartition("#")[0] for i in passage_ids})}
-    passages = [found[i] for i in passage_ids if i in found]
     draft_row = session.get(Draft, draft_id)
     if draft_row is None or not passages:
         raise TextRefused("根拠の文を一つ以上選んでください。")

@@ -508,18 +508,18 @@ def _store_vector(session: Session, passage_id: UUID, vector: NDArray[np.float32
     )
 
 
-def _searchable() -> sa.Select[KnowledgePassage, KnowledgeArticle]:
-    """The passages that a citizen's question may find, with their articles, in reading order."""
+def _searchable(*classes: str) -> sa.Select[KnowledgePassage, KnowledgeArticle]:
+    """Passages in force of articles of these classes, with their articles, in reading order."""
     return (
         sa.select(KnowledgePassage, KnowledgeArticle)
         .join(KnowledgeArticle, col(KnowledgePassage.article_row) == col(KnowledgeArticle.id))
-        .where(_in_force(), col(KnowledgeArticle.data_class) == "public")
+        .where(_in_force(), col(KnowledgeArticle.data_class).in_(classes))
         .order_by(col(KnowledgeArticle.article), col(KnowledgePassage.ordinal))
     )
 
 
 def _read_index(session: Session, embed: Embed | None) -> Index:
-    rows = session.execute(_searchable()).all()
+    rows = session.execute(_searchable("public")).all()
     passages = [_passage(p, a) for p, a in rows]
     return Index(passages, _vectors(p for p, _ in rows), embed)
 
@@ -552,10 +552,32 @@ def article_versions(session: Session, articles: Iterable[str], today: date) -> 
 
 def passages_of(session: Session, articles: Iterable[str]) -> list[Passage]:
     """Every sentence in force of these articles in reading order, titles left out: what one may tick."""
-    query = _searchable().where(
+    query = _searchable("public", "canned").where(
         col(KnowledgeArticle.article).in_(list(articles)), col(KnowledgePassage.ordinal) > 0
     )
     return [_passage(p, a) for p, a in session.execute(query)]
+
+
+def find_articles(
+    session: Session, *, data_class: str = "public", department_id: str = "", words: str = "", limit: int = 50
+) -> list[KnowledgeArticle]:
+    """Articles in force that a person may choose from, ordered by title, bodies not loaded.
+
+    Args:
+        session: The caller's transaction.
+        data_class: ``public`` or ``canned``.
+        department_id: Only this department's; empty: all.
+        words: Only those that hold every one of these blank-separated words in title or body.
+        limit: How many at most.
+    """
+    query = select(KnowledgeArticle).where(_in_force(), KnowledgeArticle.data_class == data_class)
+    if department_id:
+        query = query.where(KnowledgeArticle.department_id == department_id)
+    for word in words.split():
+        fields = (KnowledgeArticle.title, KnowledgeArticle.body)
+        query = query.where(sa.or_(*(col(field).icontains(word, autoescape=True) for field in fields)))
+    ordered = query.order_by(col(KnowledgeArticle.title)).limit(limit)
+    return list(session.exec(ordered.options(defer(KnowledgeArticle.body))))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
