@@ -490,7 +490,7 @@ class Knowledge:
         if self._embed_passages is None:
             return
         with reading(self._engine) as session:
-            rows = session.execute(_searchable().where(col(KnowledgePassage.vector).is_(None))).all()
+            rows = session.execute(_searchable("public").where(col(KnowledgePassage.vector).is_(None))).all()
             missing = [(p.id, _passage(p, a).context) for p, a in rows]
         for start in range(0, len(missing), EMBED_AT_ONCE):
             part = missing[start : start + EMBED_AT_ONCE]
