@@ -28,6 +28,7 @@ from bot.models import (
     HandOffReason,
     Inquiry,
     InquiryStatus,
+    KnowledgeArticle,
     Message,
     OutboxMessage,
     Role,
@@ -38,6 +39,7 @@ from bot.models import (
 from bot.privacy import mask
 from channels.message import MAX_TEXT_UNITS, storable, utf16_units
 from responders.draft import DraftResult, Wish
+from responders.knowledge import Passage
 
 MAX_HINT = 200
 """Characters of a caseworker's hint."""
@@ -250,6 +252,7 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
         text="",
         ready=False,
         passages=_plain(sources),
+        article_versions=_versions(session, sources),
     )
     _word(draft, text, result)
     session.add(draft)
@@ -335,6 +338,7 @@ def recompose(
     before = [p["article"] + "#" + str(p["ordinal"]) for p in draft.passages]
     _word(draft, text, result)
     draft.passages = _plain(result.passages)
+    draft.article_versions = _versions(session, result.passages)
     session.add(draft)
     ticked = [p.id for p in result.passages]
     _audit(session, inquiry, staff.login, "recompose", screen, draft=draft.id, before=before, ticked=ticked)
@@ -345,6 +349,16 @@ def _word(draft: Draft, text: str, result: DraftResult) -> None:
     draft.text, draft.origin, draft.ready = text, result.origin, result.ready
     draft.sentences, draft.findings = _plain(result.sentences), _plain(result.findings)
     draft.flags, draft.model = list(result.flags), dict(result.model)
+    draft.times = {**(draft.times or {}), **result.times}
+
+
+def _versions(session: Session, passages: Sequence[Passage]) -> dict[str, int]:
+    """Which version of each quoted article is in force now."""
+    query = select(KnowledgeArticle.article, sa.func.max(KnowledgeArticle.version)).where(
+        col(KnowledgeArticle.article).in_({p.article for p in passages}),
+        col(KnowledgeArticle.retired_at).is_(None),
+    )
+    return dict(session.exec(query.group_by(KnowledgeArticle.article)).all())
 
 
 def _plain(values: Sequence[Any]) -> list[Any]:
