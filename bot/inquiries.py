@@ -187,6 +187,7 @@ def on_unsend(session: Session, inquiry_id: UUID) -> None:
         session.execute(sa.delete(TrainingExample).where(col(TrainingExample.inquiry_id) == inquiry.id))
         inquiry.prediction = {**inquiry.prediction, "words": []}
         session.add(inquiry)
+        _forget_words(session, inquiry)
         if inquiry.status not in QUEUE_STATUSES:
             continue
         if words(session, inquiry):
@@ -267,7 +268,7 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
         draft=draft.id,
         origin=draft.origin,
         ready=draft.ready,
-        model=draft.model,
+        model=_for_log(draft.model),
         passages=[p.id for p in sources],
     )
     return True
@@ -298,7 +299,7 @@ def improve(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
         draft=draft.id,
         origin=draft.origin,
         ready=draft.ready,
-        model=draft.model,
+        model=_for_log(draft.model),
     )
     return True
 
@@ -350,6 +351,21 @@ def _word(draft: Draft, text: str, result: DraftResult) -> None:
     draft.sentences, draft.findings = _plain(result.sentences), _plain(result.findings)
     draft.flags, draft.model = list(result.flags), dict(result.model)
     draft.times = {**(draft.times or {}), **result.times}
+
+
+def _for_log(model: dict[str, Any]) -> dict[str, Any]:
+    """What the audit log keeps about a model; not what it wrote, for it may have read a citizen's words."""
+    kept = {name: value for name, value in model.items() if name not in ("text", "gate")}
+    return {**kept, "passed": model["gate"]["passed"]} if model else {}
+
+
+def _forget_words(session: Session, inquiry: Inquiry) -> None:
+    """What a model wrote after it had read the citizen's words goes with them."""
+    for draft in session.exec(select(Draft).where(Draft.inquiry_id == inquiry.id)):
+        if draft.model.get("mode") == "answer":
+            draft.model = {**draft.model, "text": "", "gate": {**draft.model["gate"], "reason": ""}}
+            draft.flags = [flag.partition(":")[0] for flag in draft.flags]
+            session.add(draft)
 
 
 def _versions(session: Session, passages: Sequence[Passage]) -> dict[str, int]:
