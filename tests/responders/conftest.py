@@ -186,6 +186,8 @@ class FakeEndpoint:
             for number, char in enumerate(self.reply(body)):
                 if self.mode == "cut" and number == 5:
                     return
+                if self.mode == "babble" and number == 5:
+                    handler.wfile.write(b"data: {half an eve\n\n")
                 event([{"index": 0, "delta": {"content": char}, "finish_reason": None}])
                 time.sleep(self.seconds_between)
             end = "length" if self.mode == "length" else "stop"

@@ -89,11 +89,20 @@ def test_each_failure_has_its_type_and_comes_in_time(
     assert len(endpoint.requests) == (2 if ask is _drain and mode == "400" else 1)
 
 
-@pytest.mark.parametrize("reply", ["", " \n", "<|im_end|>"])
-def test_an_empty_answer_is_a_bad_completion(llm: Llm, endpoint: FakeEndpoint, reply: str) -> None:
+@pytest.mark.parametrize("reply", ["", " \n", "　\t", "<|im_end|>"])
+@pytest.mark.parametrize("ask", [Llm.rewrite, _drain], ids=["whole", "stream"])
+def test_an_empty_answer_is_a_bad_completion(
+    llm: Llm, endpoint: FakeEndpoint, reply: str, ask: Callable[..., Rewrite]
+) -> None:
     endpoint.reply = lambda _: reply
     with pytest.raises(BadCompletion):
-        llm.rewrite(["窓口です。"])
+        ask(llm, ["窓口です。"])
+
+
+def test_a_stream_that_turns_into_garbage_is_a_bad_completion(llm: Llm, endpoint: FakeEndpoint) -> None:
+    endpoint.mode = "babble"
+    with pytest.raises(BadCompletion):
+        _drain(llm, ["一つめの文です。"])
 
 
 def test_sentences_that_no_context_is_sure_to_hold_are_not_sent(llm: Llm, endpoint: FakeEndpoint) -> None:
@@ -142,9 +151,10 @@ def test_the_message_is_quoted_line_by_line_and_cannot_end_its_quotation(
     )
 
 
-def test_a_cut_answer_says_so(llm: Llm, endpoint: FakeEndpoint) -> None:
+@pytest.mark.parametrize("ask", [Llm.rewrite, _drain], ids=["whole", "stream"])
+def test_a_cut_answer_says_so(llm: Llm, endpoint: FakeEndpoint, ask: Callable[..., Rewrite]) -> None:
     endpoint.mode = "length"
-    assert llm.rewrite(["窓口です。"]).finish_reason == "length"
+    assert ask(llm, ["窓口です。"]).finish_reason == "length"
 
 
 def test_warming_asks_for_one_token(llm: Llm, endpoint: FakeEndpoint) -> None:
