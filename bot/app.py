@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from bot import drafting
 from bot.calendar import Calendar, load_calendar
 from bot.errors import BotError, NotSignedIn, StorageUnavailable
-from bot.routes import api, desk, knowledge, line, supervise, webchat
+from bot.routes import api, desk, knowledge, line, record, supervise, webchat
 from bot.settings import Settings
 from bot.templating import page
 from channels.errors import InvalidSignature
@@ -44,7 +44,7 @@ def create_app(settings: Settings, engine: Engine, llm: Llm | None = None) -> Fa
     app.state.city = City(
         load_calendar(settings.city_dir / "calendar.yaml"), drafting.load_frame(settings.city_dir)
     )
-    for routes in (line, webchat, desk, knowledge, supervise, api):
+    for routes in (line, webchat, desk, record, knowledge, supervise, api):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     app.add_exception_handler(BotError, _render_error)

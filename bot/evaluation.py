@@ -1,12 +1,15 @@
-"""Quality on the authored sets, built from files so that no database is needed."""
+"""Quality on the authored sets, built from files; only a verdict on a model goes into the database."""
 
+import hashlib
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from bot import services
+from bot import modes, services
+from bot.db import make_engine, transaction
 from bot.settings import Settings
 from responders import evaluate as measures
 from responders.checks import Register
@@ -42,6 +45,61 @@ def drafts(settings: Settings, today: date) -> dict[str, Any]:
         register=register(settings),
         today=today,
     )
+
+
+def answers(settings: Settings, today: date, limit: int | None = None) -> dict[str, Any]:
+    """The configured model in answer mode on the authored questions and attacks.
+
+    Args:
+        settings: Name the city and the model.
+        today: Decides which articles are valid.
+        limit: Only so many questions, and 10 attacks; None: all, as a decision needs it.
+
+    Raises:
+        LookupError: No model is configured.
+    """
+    llm = services.load_llm(settings)
+    if llm is None:
+        raise LookupError("no model: set MADOGUCHI_LLM_BASE_URL, or start the product")
+    _, index = city_index(settings)
+    step = 1 if limit is None else max(1, 150 // limit)
+    found = measures.evaluate_answers(
+        measures.load_cases(_cases(settings))[::step],
+        measures.load_attacks(settings.city_dir / "evaluation" / "attacks.jsonl")[
+            :: 1 if limit is None else 5
+        ],
+        index,
+        llm=llm,
+        register=register(settings),
+        today=today,
+    )
+    identity = modes.identify(llm)
+    return {**asdict(identity), "data_sha256": _data_sha256(settings), **found, "whole": limit is None}
+
+
+def keep_answers(settings: Settings, report: dict[str, Any]) -> bool:
+    """Store a whole evaluation where the console and the worker look for it.
+
+    Returns:
+        Whether the model passed.
+    """
+    about = {"model", "sha256", "prompt_version", "data_sha256", "whole"}
+    figures = {name: value for name, value in report.items() if name not in about}
+    identity = modes.Identity(report["model"], report["sha256"], report["prompt_version"])
+    with transaction(make_engine(settings.effective_database_url)) as session:
+        row = modes.keep(
+            session, identity, figures=figures, passed=not report["failed"], data_sha256=report["data_sha256"]
+        )
+        return row.passed
+
+
+def _data_sha256(settings: Settings) -> str:
+    files = [p for part in ("knowledge", "evaluation") for p in sorted((settings.city_dir / part).rglob("*"))]
+    digest = hashlib.sha256()
+    for path in files:
+        if path.is_file():
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _cases(settings: Settings) -> Path:
