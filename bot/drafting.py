@@ -63,6 +63,8 @@ class Writer:
     zone: ZoneInfo
     drafting_enabled: bool = True
     """The global kill switch."""
+    attach: Callable[[Session, UUID], None] | None = None
+    """Puts a second text below each draft, in the draft's transaction."""
 
 
 def write(engine: Engine, inquiry_id: UUID, generation: int, writer: Writer) -> bool:
@@ -94,12 +96,15 @@ def write(engine: Engine, inquiry_id: UUID, generation: int, writer: Writer) -> 
     whole = writer.frame.around(first.body, department, inquiry.receipt_number)
     with transaction(engine) as session:
         wanted = inquiries.propose(session, inquiry_id, generation, first, whole)
+        if wanted and writer.attach:
+            writer.attach(session, inquiry_id)
     if wanted and writer.llm and first.status == "drafted":
         # The verbatim sentences are on the screen already; whatever the model does, they stay usable.
         better = reword(first, writer.llm, own, wish.tone)
         whole = writer.frame.around(better.body, department, inquiry.receipt_number)
         with transaction(engine) as session:
-            inquiries.improve(session, inquiry_id, generation, better, whole)
+            if inquiries.improve(session, inquiry_id, generation, better, whole) and writer.attach:
+                writer.attach(session, inquiry_id)
     return wanted
 
 

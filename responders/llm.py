@@ -15,6 +15,7 @@ from responders.checks import strip_control_tokens
 from responders.errors import BadCompletion, DraftTimeout, ModelError, ModelUnavailable
 
 PROMPT_FILE = Path(__file__).parent / "prompts" / "rewrite.txt"
+TRANSLATE_FILE = PROMPT_FILE.with_name("translate.txt")
 PARAMETERS: dict[str, Any] = {"temperature": 0, "max_tokens": 200, "stop": ["\n\n"]}
 """No repetition penalty of any kind: measured, they corrupt phone numbers and dates while copying."""
 MAX_ANSWER_BYTES = 1_000_000
@@ -53,6 +54,7 @@ class Llm:
         self.model = model
         self.timeout_seconds = timeout_seconds
         self._messages, self.prompt_version = load_prompt(PROMPT_FILE)
+        self._translating, self.translate_version = load_prompt(TRANSLATE_FILE)
         self._client = openai.OpenAI(
             base_url=base_url,
             api_key=api_key or "none",
@@ -72,6 +74,19 @@ class Llm:
                 (400: the context overflows).
         """
         return self._ask(self._asking(sentences), PARAMETERS)
+
+    def translate(self, sentence: str, language: str) -> Rewrite:
+        """Ask the model to translate one Japanese sentence of the city.
+
+        Args:
+            sentence: Never a citizen's words.
+            language: Its English name, such as ``Vietnamese``.
+
+        Raises:
+            ModelError: As `rewrite`.
+        """
+        fixed = [{**m, "content": m["content"].replace("{language}", language)} for m in self._translating]
+        return self._ask([*fixed, {"role": "user", "content": strip_control_tokens(sentence)}], PARAMETERS)
 
     def warm(self) -> None:
         """Let the server read the fixed part of the prompt, so that the first draft need not wait for it.
