@@ -38,7 +38,8 @@ _EVERYDAY = frozenset(
     )
 )
 _HONORIFIC = re.compile(
-    r"いただ|ございま|くださいますよう|お[^\s。、]{1,6}になり|おります|いたします|させていただ|なさって|いらっしゃ|賜"
+    r"いただ|(?<!ありがとう)(?<!ありがとう )ございま|くださいますよう|お[^\s。、]{1,6}になり|おります|"
+    r"いたします|なさって|いらっしゃ|賜"
 )
 _SHORT = re.compile(
     r"国保|後期高齢(?!者)|住基|児扶|マイナ保険証|高額療養費|(?<![A-Za-z])(?!URL|LINE|DVD|QR)[A-Z]{2,}(?![A-Za-z])"
@@ -89,7 +90,7 @@ def _long(text: str) -> Iterator[Remark]:
     for match in _SENTENCE.finditer(text):
         length = len(_UNCOUNTED.sub("", match[0]))
         if length > MOST_CHARS:
-            message = f"文が長いです({length}字)。{MOST_CHARS}字くらいまでに分けると読みやすくなります。"
+            message = f"「{match[0].strip()[:10]}…」の文が長いです({length}字。目安は{MOST_CHARS}字まで)。"
             yield Remark("long", match[0], match.start(), match.end(), message)
 
 

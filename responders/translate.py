@@ -81,8 +81,18 @@ _NEGATIONS: dict[str, str] = {
 }
 _NEGATION_JA = re.compile(r"ません|ない(?!容)|なく(?!な)|不要|不可|禁止|ずに|以外|除[きく]")
 _OBLIGATION_JA = re.compile(r"(?:なければ|なくては|ないと)(?:なり|いけ)ません")
+_YEN: dict[str, str] = {
+    "en": r"yen|¥|jpy", "zh": r"日[元圆圓币]|¥", "ko": r"엔", "vi": r"y[eê]n|¥", "pt": r"ienes?|yen|¥",
+    "tl": r"yen|¥", "ne": r"येन|¥",
+}  # fmt: skip
+_SPELLED: dict[str, re.Pattern[str]] = {
+    "en": re.compile(r"\b(?:two|three|four|five|six|seven|eight|nine|ten)\b", re.IGNORECASE),
+    "zh": re.compile(r"(?<![星期周第])[二两三四五六七八九十](?=天|日|年|个|周|小时|岁|人|次|点)"),
+}
+"""Numbers in words that may not be new: 三天 where the original has no 3."""
 _MARKS: dict[str, str] = {
-    "en": r"\b(?:the|of|to|and|for|you|is|are|please|at|by|in|from|can|your|be|will)\b",
+    "en": r"\b(?:the|of|to|and|for|you|is|are|please|at|by|in|from|can|your|be|will|it|we|"
+    r"our|this|after|with|if|must|on)\b",
     "pt": r"\b(?:de|da|do|dos|das|para|que|não|em|é|ao|na|no|por|com|até|são|ou)\b",
     "tl": r"\b(?:ang|ng|mga|sa|na|ay|at|po|para|mula|hanggang|kung|ito|kay|o)\b",
     "vi": r"[ăđơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ]",
@@ -159,7 +169,7 @@ def gate(japanese: str, foreign: str, language: Language) -> str:
     Numbers, scripts, negation, repetition and length are compared; meaning is a reader's work.
     """
     checks: tuple[Callable[[str, str, Language], str], ...] = (
-        _foul, _length, _script, _right_language, _repeats, _facts_differ, _negation,
+        _foul, _length, _script, _right_language, _repeats, _facts_differ, _spelled_out, _currency, _negation,
     )  # fmt: skip
     return next((why for check in checks if (why := check(japanese, foreign, language))), "")
 
@@ -198,7 +208,7 @@ def _facts(text: str, language: str) -> Counter[str]:
         digits = re.sub(r"\D", "", match[0].replace("+81", ""))
         found["0" + digits.removeprefix("0") if "+81" in match[0] else digits] += 1
     plain = _PHONE.sub(" ", plain)
-    plain = _TIME.sub(lambda m: _hour(m, plain), _without_commas(_western_years(plain), language))
+    plain = _TIME.sub(lambda m: _hour(m), _without_commas(_half_past(_western_years(plain)), language))
     plain = _with_months(_big_numbers(plain), language)
     for match in _NUMBER.finditer(plain):
         whole, _, part = match[0].partition(".")
@@ -209,6 +219,10 @@ def _facts(text: str, language: str) -> Counter[str]:
 
 def _ascii_digit(char: str) -> str:
     return str(unicodedata.digit(char, "")) if char.isdigit() and not char.isascii() else char
+
+
+def _half_past(text: str) -> str:
+    return re.sub(r"(\d{1,2})\s*([点點時시])\s*[半반]", r"\1\g<2>30分", text)
 
 
 def _western_years(text: str) -> str:
@@ -224,14 +238,12 @@ def _without_commas(text: str, language: str) -> str:
     return re.sub(r"(?<=\d)\.(?=\d{3}(?!\d))", "", text) if language in ("pt", "vi") else text
 
 
-def _hour(match: re.Match[str], text: str) -> str:
+def _hour(match: re.Match[str]) -> str:
     """An hour on the 24-hour clock, minutes only when there are any: 5:15 p.m. → 17 15, 9:00 → 9."""
     hour, minute = int(match["h"]), int(match["m"] or 0)
-    around = text[max(0, match.start() - 4) : match.end() + 14]
-    after = _PM.match(text[match.end() : match.end() + 14].lstrip(" ,.")) or _PM.search(
-        text[max(0, match.start() - 4) : match.start()]
-    )
-    if hour < 12 and around and after:
+    before = match.string[max(0, match.start() - 4) : match.start()]
+    after = match.string[match.end() : match.end() + 14].lstrip(" ,.")
+    if hour < 12 and (_PM.match(after) or _PM.search(before)):
         hour += 12
     return f" {hour} {minute} " if minute else f" {hour} "
 
@@ -308,6 +320,22 @@ def _facts_differ(japanese: str, foreign: str, language: Language) -> str:
     if missing:
         return f"「{'、'.join(missing)}」がありません"
     return f"「{'、'.join(extra)}」は元の文にありません" if extra else ""
+
+
+def _spelled_out(japanese: str, foreign: str, language: Language) -> str:
+    """A number in words that the original does not have."""
+    known = _facts(japanese, "ja")
+    for match in _SPELLED[language].finditer(foreign) if language in _SPELLED else ():
+        value = next((v for v, spelled in _WORDS[language].items() if match[0].lower() in spelled), "")
+        if value and value not in known:
+            return f"「{value}」は元の文にありません"
+    return ""
+
+
+def _currency(japanese: str, foreign: str, language: Language) -> str:
+    """200元 is not 200円."""
+    said = re.search(_YEN[language], foreign, re.IGNORECASE)
+    return "" if said or not re.search(r"\d[\d,万]*円", japanese) else "「円」がありません"
 
 
 def _negation(japanese: str, foreign: str, language: Language) -> str:

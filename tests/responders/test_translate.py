@@ -63,6 +63,14 @@ def test_a_lost_negation_is_refused() -> None:
     assert gate("必ず届け出なければなりません。", "You must report it to us at the city hall.", "en") == ""
 
 
+def test_another_currency_and_a_number_in_words_are_refused() -> None:
+    assert "円" in gate("手数料は300円です。", "手续费是300元。", "zh")
+    assert gate("手数料は300円です。", "手续费是300日元。", "zh") == ""
+    assert "「3」は元の文にありません" in gate("その日のうちに片付けます。", "三天内会把它搬走。", "zh")
+    assert "「3」" in gate("すぐに片付けます。", "We take it away in three days.", "en")
+    assert gate("3日後に片付けます。", "We take it away after three days.", "en") == ""
+
+
 def test_times_and_swapped_numbers_are_told_apart() -> None:
     assert differing_facts("17時まで", "until 5 a.m.", "en") == (["17"], ["5"])
     assert differing_facts("300円と300円", "300 yen", "en") == (["300"], [])
