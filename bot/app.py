@@ -11,10 +11,11 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from bot import drafting
+from bot import drafting, second_text
 from bot.calendar import Calendar, load_calendar
 from bot.errors import BotError, NotSignedIn, StorageUnavailable
 from bot.routes import api, desk, knowledge, line, record, supervise, webchat
+from bot.routes import second_text as second_text_routes
 from bot.settings import Settings
 from bot.templating import page
 from channels.errors import InvalidSignature
@@ -29,6 +30,7 @@ class City:
 
     calendar: Calendar
     frame: drafting.Frame
+    seconds: second_text.Frames
 
 
 def create_app(settings: Settings, engine: Engine, llm: Llm | None = None) -> FastAPI:
@@ -42,9 +44,11 @@ def create_app(settings: Settings, engine: Engine, llm: Llm | None = None) -> Fa
     app = FastAPI(title="Madoguchi", docs_url=None, redoc_url=None)
     app.state.settings, app.state.engine, app.state.llm = settings, engine, llm
     app.state.city = City(
-        load_calendar(settings.city_dir / "calendar.yaml"), drafting.load_frame(settings.city_dir)
+        load_calendar(settings.city_dir / "calendar.yaml"),
+        drafting.load_frame(settings.city_dir),
+        second_text.load_frames(settings.city_dir),
     )
-    for routes in (line, webchat, desk, record, knowledge, supervise, api):
+    for routes in (line, webchat, desk, record, second_text_routes, knowledge, supervise, api):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     app.add_exception_handler(BotError, _render_error)

@@ -76,6 +76,8 @@ class Writer:
     """The global kill switch."""
     patience_seconds: float = 30.0
     """Longest wait for a model server that went away: a restart takes about ten seconds."""
+    attach: Callable[[Session, UUID], None] | None = None
+    """Puts a second text below each draft, in the draft's transaction."""
 
 
 def write(engine: Engine, inquiry_id: UUID, generation: int, writer: Writer) -> bool:
@@ -107,12 +109,15 @@ def write(engine: Engine, inquiry_id: UUID, generation: int, writer: Writer) -> 
     whole = writer.frame.around(first.body, department, inquiry.receipt_number)
     with transaction(engine) as session:
         wanted = inquiries.propose(session, inquiry_id, generation, first, whole)
+        if wanted and writer.attach:
+            writer.attach(session, inquiry_id)
     if wanted and writer.llm and first.status == "drafted":
         # The verbatim sentences are on the screen already; whatever the model does, they stay usable.
         better = _by_model(engine, writer.llm, first, text, own, wish.tone, writer.patience_seconds)
         whole = writer.frame.around(better.body, department, inquiry.receipt_number)
         with transaction(engine) as session:
-            inquiries.improve(session, inquiry_id, generation, better, whole)
+            if inquiries.improve(session, inquiry_id, generation, better, whole) and writer.attach:
+                writer.attach(session, inquiry_id)
     return wanted
 
 

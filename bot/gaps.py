@@ -18,6 +18,7 @@ from bot.db import now
 from bot.drafting import Frame
 from bot.errors import NotFound
 from bot.models import Approval, Draft, HandOffReason, Inquiry, Staff
+from bot.second_text import LINE_BETWEEN, japanese_part
 
 DAYS = 180
 MAX_QUESTIONS = 500
@@ -100,7 +101,10 @@ def _answers(session: Session, inquiry_ids: Sequence[UUID]) -> dict[UUID, UUID]:
 
 def _answering() -> sa.Select[Approval]:
     """Approvals but for holding words sent as they were: those state no fact."""
-    only_holds = (col(Draft.origin) == "holding") & (col(Draft.text) == col(Approval.text))
+    only_holds = (col(Draft.origin) == "holding") & (
+        (col(Draft.text) == col(Approval.text))
+        | col(Approval.text).like(col(Draft.text) + f"\n\n{LINE_BETWEEN}\n%")
+    )
     return sa.select(Approval).join(Draft, col(Approval.draft_id) == col(Draft.id)).where(~only_holds)
 
 
@@ -166,7 +170,7 @@ def suggest(session: Session, approval_id: UUID, staff: Staff, frame: Frame) -> 
     inquiry = session.get_one(Inquiry, approval.inquiry_id)
     if not (question := inquiries.words(session, inquiry).strip()):
         raise NotFound("市民が発言を取り消したため、この回答からは作れません。")
-    body = approval.text
+    body = japanese_part(approval.text)
     # The case may have been transferred after this reply: the frame names the department of that day.
     for department in city.departments(session):
         body = frame.body_of(body, department, inquiry.receipt_number)

@@ -13,7 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from bot import inquiries
+from bot import inquiries, second_text
 from bot.db import now
 from bot.errors import CaseChanged, TextRefused
 from bot.models import (
@@ -166,15 +166,17 @@ def answer_others(
         TextRefused: The reply does not hold its receipt number, so that it cannot be made another's.
     """
     origin = session.get_one(Inquiry, approved.inquiry_id)
+    # A second text is in the language of one citizen.
+    answer = second_text.japanese_part(approved.text)
     model = session.get_one(Draft, approved.draft_id)
-    if seen_versions and origin.receipt_number not in approved.text:
+    if seen_versions and origin.receipt_number not in answer:
         raise TextRefused("文面に受付番号がないため、ほかの案件に同じ回答を送れません。")
     for inquiry_id, version in sorted(seen_versions.items()):
         inquiry = inquiries.for_decision(session, inquiry_id, staff)
         same = inquiry.incident_id is not None and inquiry.incident_id == origin.incident_id
         if not same or inquiry.version != version or inquiry.status not in QUEUE_STATUSES:
             raise CaseChanged("同じ出来事の一覧が変わりました。何も送っていません。一覧を確かめてください。")
-        text = approved.text.replace(origin.receipt_number, inquiry.receipt_number)
+        text = answer.replace(origin.receipt_number, inquiry.receipt_number)
         inquiries.supersede(session, inquiry)
         draft = _draft_like(model, inquiry, text)
         session.add(draft)

@@ -404,6 +404,7 @@ def approve(
     check: Checker,
     confirmed: Collection[str] = (),
     keep_open: bool = False,
+    below: str = "",
 ) -> OutboxMessage:
     """Record a person's decision and queue exactly the approved text for sending.
 
@@ -417,6 +418,7 @@ def approve(
         check: Finds facts of the text that its sources do not support.
         confirmed: Keys of the hard findings that they ticked one by one.
         keep_open: The case goes on after this reply.
+        below: The second text with its heading (`bot.second_text.below`): approved and sent with ``text``.
 
     Raises:
         NotFound, NotAllowed: No such draft for this person, or their role cannot approve.
@@ -437,12 +439,13 @@ def approve(
     if any(finding["key"] not in confirmed for finding in hard):
         raise NeedsConfirmation
     _decide(session, draft, DraftStatus.approved, staff)
+    whole = _sendable(text + below)
     approval = Approval(
         draft_id=draft.id,
         inquiry_id=inquiry.id,
         staff_id=staff.id,
-        text=text,
-        text_sha256=outbox.digest(text),
+        text=whole,
+        text_sha256=outbox.digest(whole),
         screen=screen,
         confirmed=hard,
     )
@@ -461,6 +464,7 @@ def approve(
         outbox=row.id,
         text_sha256=row.text_sha256,
         edited=text != draft.text,
+        second=bool(below),
         confirmed=len(approval.confirmed),
     )
     return row

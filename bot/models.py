@@ -350,6 +350,12 @@ class Draft(SQLModel, table=True):
     """Article id → the version on which the draft stands."""
     times: dict[str, Any] = _json(dict)
     """Seconds of selection, template, model and check."""
+    second_kind: str = ""
+    """``easy`` for やさしい日本語, a language code, or empty: no second text."""
+    second_text: str = ""
+    """Proposed below the Japanese text; what was sent stands in the approval."""
+    second_made_from: str = ""
+    """SHA-256 of the Japanese text that it was made from."""
     return_reason: str = ""
     decided_by: UUID | None = Field(default=None, foreign_key="staff.id")
     decided_at: datetime | None = _time(nullable=True)

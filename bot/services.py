@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
-from bot import drafting
+from bot import drafting, second_text
 from bot.calendar import load_calendar
 from bot.dialogue_client import DialogueClient
 from bot.knowledge import Knowledge
@@ -119,5 +119,6 @@ def load_writer(settings: Settings, engine: Engine) -> drafting.Writer:
         llm=load_llm(settings),
         frame=drafting.load_frame(settings.city_dir),
         zone=load_calendar(settings.city_dir / "calendar.yaml").zone,
+        attach=second_text.attacher(settings.city_dir) if settings.easy_japanese == "always" else None,
         drafting_enabled=settings.drafting_enabled,
     )

@@ -1,6 +1,7 @@
 """Settings from the environment: one frozen object, built by the entry point and handed on."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -63,6 +64,9 @@ class Settings(BaseSettings):
     """Longest wait for one rewrite."""
     drafting_enabled: bool = True
     """Global kill switch: off, triage and replies by hand go on."""
+
+    easy_japanese: Literal["click", "always"] = "click"
+    """やさしい日本語 below a draft: when a caseworker asks for it, or on every draft."""
 
     @property
     def effective_database_url(self) -> str:

@@ -23,6 +23,7 @@ _ACTION_JA = {
     "open": "案件を登録",
     "propose": "下書きを作成",
     "reword": "下書きを言い換え",
+    "second_text": "第2の文(やさしい日本語・外国語)を変更",
     "recompose": "根拠の文を選び直し",
     "hand_off": "職員へ引継ぎ",
     "read": "閲覧",

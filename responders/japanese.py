@@ -27,16 +27,28 @@ _PLEASANTRY = re.compile(
     r"お忙しいところ.{0,12}|すみません(?:が)?|失礼(?:し|いたし)ます|(?:どうぞ)?(?:よろしく|宜しく)(?:お願い(?:し|いたし|致し)ます)?|"
     r"ありがとうございます|お願い(?:し|いたし|致し)ます|教えて(?:下さい|ください|ほしいです)|質問です)[。、！!\s]*"
 )
+_BRACKET = re.compile(r"([()（）])")
 _PAIR_RUN = re.compile(r"\w+")
 _local = threading.local()
 
 
 def tokens(text: str) -> list[Any]:
     """Morphemes of a text of at most 15,000 characters (SudachiPy, smallest units)."""
+    return list(_tokenizer().tokenize(text[:15_000]))
+
+
+def long_tokens(text: str) -> list[Any]:
+    """As `tokens`, longest units, so that their readings fit; joined surfaces are the text again."""
+    # The dictionary takes 「書(はがき)」 for a word with its reading, so brackets are cut off first.
+    parts = [part for part in _BRACKET.split(text[:15_000]) if part]
+    return [m for part in parts for m in _tokenizer().tokenize(part, SplitMode.C)]
+
+
+def _tokenizer() -> Any:  # noqa: ANN401
     if not hasattr(_local, "tokenizer"):
         # A tokenizer may not be shared between threads.
         _local.tokenizer = Dictionary(dict="small").tokenizer(SplitMode.A)
-    return list(_local.tokenizer.tokenize(text[:15_000]))
+    return _local.tokenizer
 
 
 @lru_cache(maxsize=20_000)

@@ -21,6 +21,7 @@ Mode = Literal["rewrite", "answer"]
 PROMPT_FILES: dict[Mode, Path] = {
     mode: Path(__file__).parent / "prompts" / f"{mode}.txt" for mode in ("rewrite", "answer")
 }
+TRANSLATE_FILE = PROMPT_FILES["rewrite"].with_name("translate.txt")
 PARAMETERS: dict[str, Any] = {"temperature": 0, "stop": ["\n\n"]}
 """No repetition penalty of any kind: measured, they corrupt phone numbers and dates while copying."""
 MAX_SOURCE_CHARS = 1_500
@@ -85,6 +86,7 @@ class Llm:
         prompts = {mode: load_prompt(path) for mode, path in PROMPT_FILES.items()}
         self._fixed = {mode: messages for mode, (messages, _) in prompts.items()}
         self.prompt_versions = {mode: version for mode, (_, version) in prompts.items()}
+        self._translating, self.translate_version = load_prompt(TRANSLATE_FILE)
         self._client = openai.OpenAI(
             base_url=base_url,
             api_key=api_key or "none",
@@ -113,7 +115,22 @@ class Llm:
             BadCompletion: An answer without text, no completion at all, sentences too long for any model
                 here, or a request the server refuses (400: the context overflows, another model is pinned).
         """
-        return self._ask("rewrite", _bullets(sentences), _parameters(sentences))
+        return self._ask(self._messages("rewrite", _bullets(sentences)), _parameters(sentences))
+
+    def translate(self, sentence: str, language: str) -> Rewrite:
+        """Ask the model to translate one Japanese sentence of the city.
+
+        Args:
+            sentence: Never a citizen's words.
+            language: Its English name, such as ``Vietnamese``.
+
+        Raises:
+            ModelError: As `rewrite`.
+        """
+        fixed = [{**m, "content": m["content"].replace("{language}", language)} for m in self._translating]
+        return self._ask(
+            [*fixed, {"role": "user", "content": strip_control_tokens(sentence)}], _parameters([sentence])
+        )
 
     def answer(self, message: str, sentences: Sequence[str]) -> Rewrite:
         """Let the model read a citizen's message and answer it from numbered sentences, citing each as [n].
@@ -125,7 +142,7 @@ class Llm:
         Raises:
             ModelError: As `rewrite`.
         """
-        return self._ask("answer", _question(message, sentences), _parameters(sentences))
+        return self._ask(self._messages("answer", _question(message, sentences)), _parameters(sentences))
 
     def warm(self, slot: int) -> None:
         """Let a slot of llama.cpp's server read the prompt's fixed part, so that no draft need wait for it.
@@ -134,7 +151,7 @@ class Llm:
             ModelError: As `rewrite`.
         """
         parameters = {**PARAMETERS, "max_tokens": 1, "extra_body": {"id_slot": slot}}
-        self._ask("rewrite", _bullets(["窓口は平日に開いています。"]), parameters)
+        self._ask(self._messages("rewrite", _bullets(["窓口は平日に開いています。"])), parameters)
 
     def is_back(self, seconds: float) -> bool:
         """Wait until a server that went away answers again, at most so long."""
@@ -197,12 +214,10 @@ class Llm:
     def _messages(self, mode: Mode, content: str) -> Any:  # noqa: ANN401  (the client's own message type)
         return [*self._fixed[mode], {"role": "user", "content": content}]
 
-    def _ask(self, mode: Mode, content: str, parameters: dict[str, Any]) -> Rewrite:
+    def _ask(self, messages: Any, parameters: dict[str, Any]) -> Rewrite:  # noqa: ANN401
         started = time.monotonic()
         try:
-            answer = self._client.chat.completions.create(
-                model=self.model, messages=self._messages(mode, content), **parameters
-            )
+            answer = self._client.chat.completions.create(model=self.model, messages=messages, **parameters)
         except _FOREIGN as error:
             raise _translated(error) from error
         return _read(answer, time.monotonic() - started, parameters)

@@ -10,7 +10,9 @@ from bot import auth
 from bot.db import reading, transaction
 from bot.errors import TooLarge
 from bot.models import Staff, StaffSession
+from bot.second_text import Second
 from bot.settings import Settings
+from channels.message import storable
 
 MAX_BODY_BYTES = 4_000_000
 COOKIE = "madoguchi_session"
@@ -71,4 +73,14 @@ def _deciding(signed_in: SignedIn, csrf: Annotated[str, Form()] = "") -> Staff:
     return signed_in[0]
 
 
+def _typed_second(
+    second_kind: Annotated[str, Form()] = "",
+    second_text: Annotated[str, Form()] = "",
+    second_made_from: Annotated[str, Form()] = "",
+) -> Second | None:
+    """The second text as it stands in the form."""
+    return Second(second_kind, storable(second_text), second_made_from) if second_kind else None
+
+
+TypedSecond = Annotated[Second | None, Depends(_typed_second)]
 Deciding = Annotated[Staff, Depends(_deciding, scope="function")]

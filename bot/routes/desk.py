@@ -11,12 +11,24 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from sqlmodel import Session
 
-from bot import audit, auth, checking, drafting, incidents, inquiries, reports, sources, templating
+from bot import (
+    audit,
+    auth,
+    checking,
+    drafting,
+    incidents,
+    inquiries,
+    reports,
+    second_text,
+    sources,
+    templating,
+)
 from bot.db import now
 from bot.errors import CaseChanged, Conflict, DraftingOff, NotFound, TextRefused
 from bot.knowledge import article_versions, find_articles, passages_of
 from bot.models import FRONT_DESK, Approval, Draft, Role
-from bot.routes.deps import COOKIE, Deciding, SessionDep, SettingsDep, SignedIn, TokenCookie
+from bot.routes.deps import COOKIE, Deciding, SessionDep, SettingsDep, SignedIn, TokenCookie, TypedSecond
+from bot.second_text import Second
 from bot.templating import page
 from responders.draft import Length, Tone, Wish
 
@@ -112,10 +124,10 @@ def show_case(
         subject=f"inquiry:{case.inquiry.receipt_number}",
         screen=SCREEN,
     )
-    return _case_page(request, session, signed_in, inquiry_id, words=words, more=article or ())
+    return case_page(request, session, signed_in, inquiry_id, words=words, more=article or ())
 
 
-def _case_page(
+def case_page(
     request: Request,
     session: Session,
     signed_in: SignedIn,
@@ -128,6 +140,8 @@ def _case_page(
     also: Collection[str] = (),
     words: str = "",
     more: Collection[str] = (),
+    second: Second | None = None,
+    second_reason: str = "",
 ) -> str:
     """The case's screen; after a refusal with the person's own text, so that nothing typed is lost."""
     case = reports.case(session, inquiry_id, signed_in[0])
@@ -146,6 +160,8 @@ def _case_page(
         else frame.around("", case.department, case.inquiry.receipt_number),
         review=checking.review(session, frame, shown, case.draft) if case.draft else None,
         confirmed=confirmed,
+        second_reason=second_reason,
+        **second_values(request, case, shown, second if text is not None else None),
         others=incidents.others(session, case.inquiry, signed_in[0]),
         also={entry.partition(":")[0] for entry in also},
         articles=article_versions(session, articles, date.today()),  # noqa: DTZ011
@@ -166,6 +182,20 @@ def _case_page(
     )
 
 
+def second_values(request: Request, case: reports.Case, text: str, second: Second | None) -> dict[str, Any]:
+    """The second text's part of the screen: as typed, or as stored with the draft that is shown."""
+    state = request.app.state
+    stored = second_text.of_draft(case.draft) if case.draft else None
+    return second_text.page_values(
+        text,
+        second or stored,
+        state.city.seconds,
+        state.llm,
+        language=case.conversation.language,
+        bundled=second_text.is_bundled(state.settings),
+    )
+
+
 class _Decision:
     """A form of the case's screen: one verb; a refusal shows the screen again with what was typed."""
 
@@ -173,13 +203,13 @@ class _Decision:
         self.request, self.session, self.signed_in, self.staff = request, session, signed_in, staff
 
     def run(self, inquiry_id: UUID, verb: Callable[[], object], **typed: Any) -> Response:  # noqa: ANN401
-        """Do it; ``typed`` is what the person had typed or ticked, as `_case_page` takes it."""
+        """Do it; ``typed`` is what the person had typed or ticked, as `case_page` takes it."""
         try:
             with self.session.begin_nested():
                 verb()
         except (Conflict, TextRefused) as refused:
             self.session.expire_all()
-            html = _case_page(
+            html = case_page(
                 self.request, self.session, self.signed_in, inquiry_id, error=refused.message_ja, **typed
             )
             return HTMLResponse(html, refused.status)
@@ -201,6 +231,7 @@ def approve(
     confirmed: Annotated[list[str] | None, Form()] = None,
     keep_open: Annotated[bool, Form()] = False,
     also: Annotated[list[str] | None, Form()] = None,
+    second: TypedSecond = None,
 ) -> Response:
     """The person pressed 承認; ``text`` is what they saw, edits included.
 
@@ -208,6 +239,7 @@ def approve(
     """
 
     def verb() -> None:
+        city = decision.request.app.state.city
         row = inquiries.approve(
             decision.session,
             draft_id,
@@ -215,9 +247,12 @@ def approve(
             text=text,
             seen_version=version,
             screen=SCREEN,
-            check=checking.checker(decision.session, decision.request.app.state.city.frame),
+            check=second_text.also_checked(
+                checking.checker(decision.session, city.frame), second, city.seconds
+            ),
             confirmed=confirmed or (),
             keep_open=keep_open,
+            below=second_text.below(text, second, city.seconds),
         )
         approval = decision.session.get_one(Approval, row.approval_id)
         incidents.answer_others(
@@ -229,7 +264,8 @@ def approve(
             keep_open=keep_open,
         )
 
-    return decision.run(inquiry_id, verb, text=text, confirmed=confirmed or (), also=also or ())
+    typed = {"text": text, "confirmed": confirmed or (), "also": also or (), "second": second}
+    return decision.run(inquiry_id, verb, **typed)
 
 
 def _seen_versions(ticked: Collection[str]) -> dict[UUID, int]:

@@ -22,6 +22,7 @@ from bot.db import reading
 from bot.errors import BadInput
 from bot.models import Conversation, Message
 from bot.routes.deps import ReaderDep, SessionDep, SettingsDep
+from bot.second_text import ruby_of
 from bot.templating import page
 from channels import webchat
 
@@ -116,6 +117,7 @@ def _as_json(row: Message, labels: dict[str, str]) -> dict[str, Any]:
         "seq": row.seq,
         "from": "citizen" if row.direction == "in" else "city",
         "text": labels.get(chosen, row.text) if chosen else row.text,
+        "ruby": ruby_of(row.text) if row.direction == "out" else [],
         "client_id": row.platform_id,
         "at": row.created_at.isoformat(),
         "buttons": [

@@ -65,7 +65,22 @@ async function begin() {
   last = 0;
 }
 
-function bubble(from, words, at) {
+// Readings above the kanji of やさしい日本語; the text itself holds them in brackets.
+function ruby(pieces) {
+  return pieces.map(([surface, reading]) => {
+    if (!reading) return document.createTextNode(surface);
+    const element = document.createElement("ruby");
+    const parts = [["rp", "("], ["rt", reading], ["rp", ")"]].map(([tag, words]) => {
+      const part = document.createElement(tag);
+      part.textContent = words;
+      return part;
+    });
+    element.append(surface, ...parts);
+    return element;
+  });
+}
+
+function bubble(from, words, at, pieces = []) {
   const p = document.createElement("div");
   p.className = `m ${from}`;
   const who = document.createElement("span");
@@ -74,7 +89,7 @@ function bubble(from, words, at) {
   const time = document.createElement("time");
   time.dateTime = at;
   time.textContent = new Date(at).toLocaleString("ja-JP", { month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit", timeZone: "Asia/Tokyo" });
-  p.append(who, document.createTextNode(words), time);
+  p.append(who, ...(pieces.length ? ruby(pieces) : [document.createTextNode(words)]), time);
   const follow = from === "citizen" || log.hasAttribute("aria-busy") || atEnd();
   log.append(p);
   if (follow) bringIntoView(p);
@@ -94,7 +109,7 @@ function show(message) {
   if (shown.has(message.id)) return;
   const own = message.client_id && shown.get(message.client_id);
   for (const old of log.querySelectorAll(".choices")) old.remove();
-  const element = own || bubble(message.from, message.text || "(この発言は表示できません)", message.at);
+  const element = own || bubble(message.from, message.text || "(この発言は表示できません)", message.at, message.ruby);
   settle(element);
   shown.set(message.id, element);
   if (message.buttons.length) choices(message.buttons);

@@ -1,0 +1,319 @@
+"""The second text below a Japanese reply: やさしい日本語, or the citizen's language.
+
+It is a part of the same reply: a person approves both together, and what goes out is one text, the Japanese
+one, a line, the second one. So the approval, its hash, the outbox and the database's own rule
+know nothing of it.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+import yaml
+from sqlmodel import Session, select
+
+from bot import inquiries, outbox
+from bot.drafting import Frame, load_frame
+from bot.errors import DraftNotPending, NotFound, TextRefused
+from bot.inquiries import Checker
+from bot.models import Department, Draft, DraftStatus, Inquiry, Staff
+from bot.settings import Settings
+from channels.message import MAX_TEXT_UNITS, utf16_units
+from responders import ruby
+from responders.easy import easy
+from responders.easy_check import check_easy
+from responders.llm import Llm
+from responders.translate import BUNDLED, Language, Translation, differing_facts, foreign_remark, translate
+
+LINE_BETWEEN = "──────────"
+EASY = "easy"
+
+
+@dataclass(frozen=True, slots=True)
+class SecondFrame:
+    """The fixed words around a second text of one kind."""
+
+    kind: str
+    """``easy`` or a language code."""
+    name_ja: str
+    """For staff: 英語."""
+    title: str
+    """The first line below the line between the two texts."""
+    greeting: str
+    closing: str
+    notes: str
+    """Heading of the explained words."""
+
+    def around(self, body: str, department: Department, receipt_number: str) -> str:
+        """The whole second text."""
+        values = {"department": department.name, "phone": department.phone, "receipt_number": receipt_number}
+        return f"{self.greeting.format(**values)}\n\n{body}\n\n{self.closing.format(**values)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """A second text as it stands on a person's screen."""
+
+    kind: str
+    text: str
+    made_from: str
+    """SHA-256 of the Japanese text for which it was made or read."""
+
+
+Frames = Mapping[str, SecondFrame]
+
+
+def load_frames(city_dir: Path) -> dict[str, SecondFrame]:
+    """Read ``second_texts.yaml``."""
+    raw = yaml.safe_load((city_dir / "second_texts.yaml").read_text(encoding="utf-8"))
+    return {
+        kind: SecondFrame(kind, v["ja"], v["title"], v["greeting"], v["closing"], v.get("notes", ""))
+        for kind, v in raw.items()
+    }
+
+
+def plain(text: str) -> str:
+    """A text without what a browser's form adds."""
+    return text.replace("\r\n", "\n").strip()
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a text, whether it comes from a browser's form or from the database."""
+    return outbox.digest(plain(text))
+
+
+def below(text: str, second: Second | None, frames: Frames) -> str:
+    """What goes out under a Japanese text: a line, the heading and the second text; empty without one.
+
+    Raises:
+        TextRefused: It is empty, of no known kind, or both together are longer than one message may be.
+    """
+    if second is None:
+        return ""
+    if second.kind not in frames:
+        raise TextRefused("付ける文の種類が正しくありません。")
+    own = plain(second.text)
+    if not own:
+        raise TextRefused("付ける文が空です。書くか、「外す」を押してください。")
+    part = f"\n\n{LINE_BETWEEN}\n{frames[second.kind].title}\n\n{own}"
+    if (units := utf16_units(plain(text) + part)) > MAX_TEXT_UNITS:
+        raise TextRefused(
+            f"日本語の文面と「{frames[second.kind].name_ja}」の文を合わせて長すぎます({units}字)。"
+            f"合わせて{MAX_TEXT_UNITS}字以内にしてください。"
+        )
+    return part
+
+
+def japanese_part(text: str) -> str:
+    """A sent text without its second text."""
+    return text.partition(f"\n\n{LINE_BETWEEN}\n")[0]
+
+
+def ruby_of(text: str) -> list[ruby.Piece]:
+    """A sent text as pieces and readings, for the web chat; empty when its second text has no readings."""
+    above, line, below_it = text.partition(f"\n\n{LINE_BETWEEN}\n")
+    pieces = ruby.pieces_of(below_it)
+    return [(above + line, ""), *pieces] if any(reading for _, reading in pieces) else []
+
+
+def in_easy_japanese(body: str, frame: SecondFrame, department: Department, receipt_number: str) -> str:
+    """The whole second text in やさしい日本語, readings in brackets, by rule."""
+    made = easy(body)
+    notes = "\n".join(f"・{word}: {meaning}" for word, meaning in made.notes)
+    text = made.body + (f"\n\n{frame.notes}\n{notes}" if notes else "")
+    return ruby.bracketed(frame.around(text, department, receipt_number))
+
+
+def attacher(city_dir: Path) -> Callable[[Session, UUID], None]:
+    """`attach_easy` with the city's frames, for the worker."""
+    frame, frames = load_frame(city_dir), load_frames(city_dir)
+    return lambda session, inquiry_id: attach_easy(session, inquiry_id, frame, frames)
+
+
+def attach_easy(session: Session, inquiry_id: UUID, frame: Frame, frames: Frames) -> None:
+    """Put やさしい日本語 below the pending draft, for cities that want it on every reply."""
+    query = select(Draft).where(Draft.inquiry_id == inquiry_id, Draft.status == DraftStatus.pending)
+    if (draft := session.exec(query).first()) is None:
+        return
+    inquiry = session.get_one(Inquiry, inquiry_id)
+    department = session.get_one(Department, inquiry.department_id)
+    body = frame.body_of(draft.text, department, inquiry.receipt_number)
+    text = in_easy_japanese(body, frames[EASY], department, inquiry.receipt_number)
+    _keep(session, draft, Second(EASY, text, digest(draft.text)))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a second text is made from; read in one transaction, so that the model needs none."""
+
+    draft_id: UUID
+    kind: str
+    japanese: str
+    body: str
+    department: Department
+    receipt_number: str
+
+
+def ask(
+    session: Session, inquiry_id: UUID, draft_id: UUID, kind: str, text: str, frame: Frame, *, staff: Staff
+) -> Asked:
+    """What making needs, if this person may decide about the draft.
+
+    Args:
+        session: The caller's transaction.
+        inquiry_id: The case.
+        draft_id: The draft on the person's screen.
+        kind: ``easy`` or a language.
+        text: The Japanese text on the screen, edits included.
+        frame: Stands around the body.
+        staff: Who asks.
+
+    Raises:
+        NotFound, NotAllowed, DraftNotPending: See `inquiries.approve`.
+    """
+    draft = _pending(session, inquiry_id, draft_id, staff)
+    inquiry = session.get_one(Inquiry, draft.inquiry_id)
+    department = session.get_one(Department, inquiry.department_id)
+    japanese = plain(text)
+    body = frame.body_of(japanese, department, inquiry.receipt_number)
+    return Asked(draft.id, kind, japanese, body, department, inquiry.receipt_number)
+
+
+def _pending(session: Session, inquiry_id: UUID, draft_id: UUID, staff: Staff) -> Draft:
+    inquiry = inquiries.for_decision(session, inquiry_id, staff)
+    draft = session.get(Draft, draft_id)
+    if draft is None or draft.inquiry_id != inquiry.id:
+        raise NotFound
+    if draft.status != DraftStatus.pending:
+        raise DraftNotPending
+    return draft
+
+
+def make(asked: Asked, frames: Frames, llm: Llm | None, *, bundled: bool) -> tuple[Second, Translation]:
+    """Make the second text; no transaction is open while a model writes.
+
+    Returns:
+        The text, and how the translation went. Without a usable one the text is the frame alone: a person
+        writes the middle.
+    """
+    frame = frames[asked.kind]
+    made_from = digest(asked.japanese)
+    if asked.kind == EASY:
+        text = in_easy_japanese(asked.body, frame, asked.department, asked.receipt_number)
+        return Second(EASY, text, made_from), Translation("translated")
+    language = cast(Language, asked.kind)
+    if not can_translate(asked.kind, llm, bundled=bundled):
+        done = Translation("unsupported", reason_ja=_UNSUPPORTED_JA)
+    else:
+        assert llm is not None  # noqa: S101  (can_translate)
+        done = translate(asked.body, language, llm)
+    text = frame.around(done.text, asked.department, asked.receipt_number)
+    return Second(asked.kind, text, made_from), done
+
+
+_UNSUPPORTED_JA = "この言語モデルでは、この言語の訳は作れません。あいさつと結びだけを入れました。"
+
+
+def can_translate(kind: str, llm: Llm | None, *, bundled: bool) -> bool:
+    """Whether the model at hand may be asked for this language."""
+    return llm is not None and (not bundled or kind in BUNDLED)
+
+
+def keep(
+    session: Session, inquiry_id: UUID, draft_id: UUID, second: Second, *, staff: Staff, screen: str
+) -> None:
+    """Store a person's second text with the draft, or take it away (kind empty).
+
+    Raises:
+        NotFound, NotAllowed, DraftNotPending: See `inquiries.approve`.
+    """
+    draft = _pending(session, inquiry_id, draft_id, staff)
+    _keep(session, draft, second)
+    inquiry = session.get_one(Inquiry, inquiry_id)
+    inquiries.note(session, inquiry, staff.login, "second_text", screen, draft=draft.id, kind=second.kind)
+
+
+def _keep(session: Session, draft: Draft, second: Second) -> None:
+    draft.second_kind, draft.second_text, draft.second_made_from = second.kind, second.text, second.made_from
+    session.add(draft)
+
+
+def of_draft(draft: Draft) -> Second | None:
+    """The stored second text of a draft."""
+    if not draft.second_kind:
+        return None
+    return Second(draft.second_kind, draft.second_text, draft.second_made_from)
+
+
+def findings(text: str, second: Second | None, frames: Frames) -> list[dict[str, Any]]:
+    """What a person must confirm, or may mend, in a second text; hard ones block, as in `bot.checking`."""
+    if second is None or second.kind not in frames:
+        return []
+    japanese, own = plain(text), plain(second.text)
+    found: list[tuple[str, str, bool, str]] = []
+    if second.made_from != digest(japanese):
+        message = "日本語の文面が変わりました。作り直すか、確認してください。"
+        found.append(("second_stale", "", True, message))
+    missing, extra = differing_facts(japanese, ruby.without_readings(own), second.kind)
+    found += [
+        ("second_missing", v, True, f"日本語の文面にある「{v}」が、この文にありません。")
+        for v in _once(missing)
+    ]
+    found += [
+        ("second_extra", v, True, f"この文の「{v}」は、日本語の文面にありません。") for v in _once(extra)
+    ]
+    if second.kind == EASY:
+        found += [(r.kind, r.text, False, r.message_ja) for r in check_easy(own)]
+    else:
+        found += [("second_script", "", True, why) for why in foreign_remark(own, second.kind)]
+        message = f"この文({frames[second.kind].name_ja})を、読める人が日本語の文面と比べて確かめましたか。"
+        found.append(("second_unread", "", True, message))
+    return [_finding(*one, japanese, own) for one in found]
+
+
+def _once(values: list[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def _finding(kind: str, text: str, hard: bool, message: str, japanese: str, own: str) -> dict[str, Any]:
+    """A confirmation counts for these two texts and for no others."""
+    key = hashlib.sha256(f"{kind}|{text}|{japanese}|{own}".encode(errors="replace")).hexdigest()[:16]
+    return {"sentence": -1, "kind": kind, "text": text, "hard": hard, "message_ja": message, "key": key}
+
+
+def page_values(
+    text: str, second: Second | None, frames: Frames, llm: Llm | None, *, language: str, bundled: bool
+) -> dict[str, Any]:
+    """What ``second_text.html`` shows.
+
+    Args:
+        text: The Japanese text on the screen.
+        second: The second text on the screen.
+        frames: The city's.
+        llm: The model at hand.
+        language: The conversation's.
+        bundled: Whether the model is the small one that comes with the product.
+    """
+    others = [frame for kind, frame in frames.items() if kind not in (EASY, language)]
+    return {
+        "second": second,
+        "second_findings": findings(text, second, frames),
+        "second_frame": frames.get(second.kind) if second else None,
+        "second_ruby": ruby.pieces_of(second.text) if second and second.kind == EASY else [],
+        "own_language": frames.get(language),
+        "other_languages": others,
+        "usable": {kind for kind in frames if can_translate(kind, llm, bundled=bundled)},
+    }
+
+
+def is_bundled(settings: Settings) -> bool:
+    """Whether the small model that comes with the product answers, and not one that the city chose."""
+    return settings.llm_model == "embedded" and settings.llm_model_path is None
+
+
+def also_checked(check: Checker, second: Second | None, frames: Frames) -> Checker:
+    """The check of a Japanese text, and the second text's with it."""
+    return lambda text, draft: check(text, draft) + findings(text, second, frames)

@@ -1,0 +1,58 @@
+"use strict";
+// The second text on the case's screen: made and checked without leaving the page. Without this file its buttons
+// load the page anew.
+
+const secondForm = document.getElementById("approve");
+if (secondForm) {
+  const box = document.getElementById("second");
+  let timer = 0;
+
+  const post = async (url, want) => {
+    const data = new FormData(secondForm);
+    if (want !== undefined) data.append("want", want);
+    const answer = await fetch(url, { method: "POST", body: data });
+    if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+    return new DOMParser().parseFromString(await answer.text(), "text/html");
+  };
+
+  const make = async (button) => {
+    const state = document.getElementById("second-state");
+    state.textContent = button.dataset.slow === undefined ? "作成しています…" : "訳しています。1分ほどかかることがあります…";
+    for (const one of box.querySelectorAll("button")) one.disabled = true;
+    try {
+      const made = await post(button.getAttribute("formaction"), button.value);
+      box.replaceChildren(...made.getElementById("second").childNodes);
+      const error = made.querySelector(".error");
+      if (error) document.getElementById("second-state").textContent = error.textContent;
+      box.querySelector("textarea, button")?.focus();
+    } catch {
+      state.textContent = "作成できませんでした。もう一度押すか、画面を更新してください。";
+      for (const one of box.querySelectorAll("button")) one.disabled = false;
+    }
+  };
+
+  const check = async () => {
+    const findings = document.getElementById("second-findings");
+    if (!findings) return;
+    try {
+      const open = findings.querySelector("details")?.open;
+      const checked = await post(box.dataset.check);
+      findings.replaceChildren(...checked.body.childNodes);
+      if (open) findings.querySelector("details")?.setAttribute("open", "");
+    } catch {
+      // Offline for a moment: the server checks again on approval.
+    }
+  };
+
+  box.addEventListener("click", (event) => {
+    const button = event.target.closest("button[formaction]");
+    if (!button) return;
+    event.preventDefault();
+    make(button);
+  });
+  secondForm.addEventListener("input", (event) => {
+    if (event.target.tagName !== "TEXTAREA") return;
+    clearTimeout(timer);
+    timer = setTimeout(check, 500);
+  });
+}

@@ -1,0 +1,321 @@
+"""やさしい日本語 by rule, in the three steps of the guideline; no model writes a word of it.
+
+1. 日本人に分かりやすい文章: one fact a sentence, enumerations become lists (`_shorten`).
+2. 外国人にも分かりやすい文章: plain words for those of offices (`_plain`), what must keep its name is
+   explained below the text, spaces between phrases (`spaced`).
+3. 分かりやすさの確認: `responders.easy_check` marks what is still hard, and a person reads it.
+
+No sentence is left out and no number is touched: choosing what a citizen need not know is a person's work.
+Source: 出入国在留管理庁・文化庁「在留支援のためのやさしい日本語ガイドライン」 2020.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from responders.conjugate import inflected, polite_stem, te_form
+from responders.japanese import long_tokens
+from responders.knowledge import split_sentences
+
+WORDS_FILE = Path(__file__).parent / "easy_words.yaml"
+MOST_NOTES = 5
+"""More explanations than these would bury the answer."""
+_LIST = re.compile(
+    r"^(?P<head>.{2,60}?(?:(?P<need>には)|は))、(?P<items>[^。]+?)(?P<tail>です|が必要です|を(?:お持ち|ご持参)ください)。$"
+)
+_LIST_HEADS = {
+    "です": "は、次のものです。",
+    "が必要です": "は、次のものが必要です。",
+    "を": "は、次のものを持って来てください。",
+}
+_NO_ITEM = re.compile(r"[はをへ]|まで|から|ます|です|で$|し$|\d人|ときに|円")
+_OUTSIDE_COMMA = re.compile(r"、(?![^(]*\))")
+_POLITE = {
+    "ている": "ています", "ていない": "ていません", "がある": "があります", "がない": "がありません",
+    "になる": "になります", "できる": "できます", "できない": "できません", "ない": "",
+}  # fmt: skip
+_BECAUSE = re.compile(rf"(?P<end>{'|'.join(sorted(_POLITE, key=len, reverse=True))})(?:ため|ので)、")
+_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(r"についての(?:お問い合わせ|問い合わせ|ご相談)は、(?P<who>[^。]+?)へ(?:、)?(?P<when>[^。]*?)お願いします。"),
+        r"について聞きたいときは、\g<who>に\g<when>聞いてください。",
+    ),
+    (re.compile(r"(?<=[人個点枚通体台件回匹本])につき、?(?=\d)"), " "),
+    (re.compile(r"(?<=\d月|毎月)末日"), "の最後の日"),
+    (re.compile(r"本庁舎(?=\d)"), "市役所の建物の"),
+    (re.compile(r"翌(年度|年|月|日)(?=\d)"), r"次の\1の"),
+    (re.compile(r"前月(?=\d)"), "前の月の"),
+    (re.compile(r"は不要です"), "はいりません"),
+)  # fmt: skip
+_PARTICLES = {*(("に", verb) for verb in ("付く", "つく", "よる", "関する", "対する")), ("と", "する")}
+"""Two words that one reads as a particle: について, による."""
+_NO_SPACE_BEFORE = frozenset({"助詞", "助動詞", "接尾辞", "補助記号", "空白", "記号"})
+_COMPOUND = frozenset({"名詞", "形状詞", "接尾辞", "接頭辞", "記号"})
+_CLAUSES = {"こと": "を", "入っている人": "に", "持っている人": "を", "使う人": "を", "買った人": "を"}
+
+
+@dataclass(frozen=True, slots=True)
+class EasyText:
+    """A body in やさしい日本語."""
+
+    body: str
+    """One sentence a line, list rows with 「・」, spaces between phrases; without readings."""
+    notes: tuple[tuple[str, str], ...]
+    """Words that stayed and what they mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    phrases: tuple[tuple[str, str], ...]
+    verbs: dict[str, str]
+    nouns: dict[str, str]
+    notes: dict[str, str]
+
+
+@cache
+def words() -> _Words:
+    """The table of `WORDS_FILE`; longer entries come first."""
+    raw = yaml.safe_load(WORDS_FILE.read_text("utf-8"))
+    phrases = tuple(sorted(raw["phrases"].items(), key=lambda pair: -len(pair[0])))
+    return _Words(phrases, raw["verbs"], raw["words"], raw["notes"])
+
+
+def easy(body: str) -> EasyText:
+    """Put the body of a reply into やさしい日本語.
+
+    Args:
+        body: Without greeting and closing, any layout; personal data is the caller's concern.
+
+    Returns:
+        The same facts in shorter sentences and plainer words; a line that no rule fits stays as it is.
+    """
+    plain_brackets = body.replace("（", "(").replace("）", ")")
+    lines: list[str] = []
+    for line in plain_brackets.splitlines():
+        row = "・" if line.strip().startswith("・") else ""
+        for sentence in split_sentences(line) if line.strip() else []:
+            parts = [sentence] if row else list(_shorten(sentence))
+            lines += (row + spaced(_plain(part)) if row else spaced(_plain(part)) for part in parts)
+    notes = tuple((word, spaced(meaning)) for word, meaning in _noted(plain_brackets))
+    return EasyText("\n".join(lines), notes)
+
+
+def _noted(body: str) -> Iterator[tuple[str, str]]:
+    """Explained words in the order in which they stand; a word inside a longer explained one is none."""
+    known = words().notes
+    pattern = re.compile("|".join(sorted(map(re.escape, known), key=len, reverse=True)))
+    found = list(dict.fromkeys(pattern.findall(body)))
+    yield from ((word, known[word]) for word in found[:MOST_NOTES])
+
+
+def _shorten(sentence: str) -> Iterator[str]:
+    """Step 1: a list for an enumeration, two sentences for two facts."""
+    if rows := _as_list(sentence):
+        yield from rows
+        return
+    for joint in (_at_because, _at_but, _at_copula, _at_request):
+        if parts := joint(sentence):
+            yield parts[0]
+            yield from _shorten(parts[1])
+            return
+    yield sentence
+
+
+def _as_list(sentence: str) -> list[str]:
+    match = _LIST.match(sentence)
+    if not match:
+        return []
+    items = _OUTSIDE_COMMA.split(match["items"])
+    if len(items) < 3 or not all(map(_is_item, items)):
+        return []
+    tail = next(value for key, value in _LIST_HEADS.items() if match["tail"].startswith(key))
+    if match["need"] and not match["tail"].startswith("が"):
+        return []
+    head = match["head"].removesuffix("は")
+    return [head + tail, *(f"・{item}" for item in items)]
+
+
+def _is_item(text: str) -> bool:
+    bare = re.sub(r"\([^()]*\)", "", text)
+    return not _NO_ITEM.search(bare) and "(" not in bare and ")" not in bare
+
+
+def _at_because(sentence: str) -> tuple[str, str] | None:
+    """「発行しないため、」: a reason; 「防ぐため、」 is an aim and stays."""
+    match = _BECAUSE.search(sentence)
+    if not match or _in_brackets(sentence, match.start()):
+        return None
+    first, rest = sentence[: match.start()], "そのため、" + sentence[match.end() :]
+    if match["end"] != "ない":
+        return first + _POLITE[match["end"]] + "。", rest
+    verb = long_tokens(first)[-1]
+    if verb.part_of_speech()[0] != "動詞":
+        return None
+    return first.removesuffix(verb.surface()) + polite_stem(verb.dictionary_form()) + "ません。", rest
+
+
+def _at_but(sentence: str) -> tuple[str, str] | None:
+    match = re.search(r"(?:です|ます|ません)(?P<how>が|ので|し)、", sentence)
+    if not match or _in_brackets(sentence, match.start()):
+        return None
+    link = {"が": "しかし、", "ので": "ですから、", "し": "また、"}[match["how"]]
+    return sentence[: match.start("how")] + "。", link + sentence[match.end() :]
+
+
+def _at_copula(sentence: str) -> tuple[str, str] | None:
+    """「窓口は1階で、受付時間は…です。」: both halves have a topic of their own and end in a noun or です."""
+    for match in re.finditer(r"(?<=[一-龥ー0-9)])で、", sentence):
+        first, rest = sentence[: match.start()], sentence[match.end() :]
+        topic = re.match(r"[^、はがをに]{2,24}は", rest)
+        states = rest.endswith(("です。", "いりません。", "かかりません。"))
+        if "は" in first and topic and states and not _in_brackets(sentence, match.start()):
+            return first + "です。", rest
+    return None
+
+
+def _at_request(sentence: str) -> tuple[str, str] | None:
+    """「申請し、調査を受けてください。」: two requests."""
+    if not sentence.endswith("ください。"):
+        return None
+    tokens = long_tokens(sentence)
+    at = 0
+    for verb, comma in pairwise(tokens):
+        at += len(verb.surface())
+        rest = sentence[at + 1 :]
+        kind = verb.part_of_speech()
+        if kind[0] != "動詞" or not kind[5].startswith("連用形") or comma.surface() != "、":
+            continue
+        if re.search(r"方|人|とき|場合|もの|際", rest) or _in_brackets(sentence, at):
+            continue
+        stem = sentence[: at - len(verb.surface())]
+        return stem + te_form(verb.dictionary_form()) + "ください。", "それから、" + rest
+    return None
+
+
+def _in_brackets(text: str, at: int) -> bool:
+    return text.count("(", 0, at) + text.count("「", 0, at) > text.count(")", 0, at) + text.count("」", 0, at)
+
+
+def _plain(sentence: str) -> str:
+    """Step 2: rules and phrases, then verbs and nouns word by word; names that are explained stay."""
+    for pattern, replacement in _RULES:
+        sentence = pattern.sub(replacement, sentence)
+    for hard, soft in words().phrases:
+        sentence = sentence.replace(hard, soft)
+    whole = "".join(_reworded(long_tokens(sentence)))
+    return whole.replace("の\b", "")
+
+
+def _reworded(tokens: Sequence[Any]) -> Iterator[str]:
+    at = 0
+    while at < len(tokens):
+        taken, text = _kept(tokens, at) or _honorific(tokens, at) or _verb(tokens, at) or _noun(tokens, at)
+        if taken and at > 1 and tokens[at - 1].surface() == "の" and (link := _link(text)):
+            # 「住所の変更」→「住所を変えること」; 「床材への変更」 cannot be said so.
+            particle = tokens[at - 2].part_of_speech()[0] == "助詞"
+            taken, text = (0, "") if particle else (taken, f"\b{link}{text}")
+        yield text if taken else tokens[at].surface()
+        at += taken or 1
+
+
+def _link(text: str) -> str:
+    """The particle that a clause wants where its noun had の; empty for a plain noun."""
+    return next((particle for end, particle in _CLAUSES.items() if text.endswith(end)), "")
+
+
+def _surface(tokens: Sequence[Any], start: int, count: int) -> str:
+    return "".join(t.surface() for t in tokens[start : start + count])
+
+
+def _longest(tokens: Sequence[Any], at: int, table: Sequence[str] | dict[str, str], most: int = 6) -> int:
+    lengths = range(min(most, len(tokens) - at), 0, -1)
+    return next((n for n in lengths if _surface(tokens, at, n) in table), 0)
+
+
+def _kept(tokens: Sequence[Any], at: int) -> tuple[int, str] | None:
+    count = _longest(tokens, at, words().notes)
+    return (count, _surface(tokens, at, count)) if count else None
+
+
+def _honorific(tokens: Sequence[Any], at: int) -> tuple[int, str] | None:
+    """「お送りします」→「送ります」, 「お納めください」→「払ってください」."""
+    if tokens[at].surface() not in ("お", "ご") or at + 2 >= len(tokens):
+        return None
+    word, after = tokens[at + 1], tokens[at + 2]
+    kind = word.part_of_speech()
+    verb = word.dictionary_form() if kind[0] == "動詞" else word.surface() + "する"
+    if kind[0] != "動詞" and tokens[at].surface() != "ご":
+        return None
+    verb = words().verbs.get(verb) or words().verbs.get(verb.removesuffix("する"), verb)
+    if after.surface() == "ください":
+        return 3, te_form(verb) + "ください"
+    if after.dictionary_form() in ("する", "いたす") and after.part_of_speech()[5].startswith("連用形"):
+        return 3, polite_stem(verb)
+    if after.dictionary_form() == "できる":
+        return 3, verb + "ことが" + after.surface()
+    return None
+
+
+def _verb(tokens: Sequence[Any], at: int) -> tuple[int, str] | None:
+    """A verb of the table in the same form; what has no sure form, a passive above all, stays."""
+    table, first = words().verbs, tokens[at]
+    if first.part_of_speech()[0] == "動詞" and first.dictionary_form() in table:
+        return inflected(table[first.dictionary_form()], tokens, at, 0)
+    if at and _inside_name(tokens[at - 1]):
+        return None
+    count = _longest(tokens, at, table, most=3)
+    follows = tokens[at + count] if count and at + count < len(tokens) else None
+    if follows is None or follows.dictionary_form() not in ("する", "できる"):
+        return None
+    return inflected(table[_surface(tokens, at, count)], tokens, at, count)
+
+
+def _inside_name(before: Any) -> bool:  # noqa: ANN401
+    return before.part_of_speech()[0] in _COMPOUND and before.surface() not in "・「」()"
+
+
+def _noun(tokens: Sequence[Any], at: int) -> tuple[int, str]:
+    table = words().nouns
+    if at and _inside_name(tokens[at - 1]):
+        return 0, ""
+    if tokens[at].surface() == "方" and tokens[at].part_of_speech()[0] != "名詞":
+        return 0, ""
+    count = _longest(tokens, at, table)
+    after = tokens[at + count] if at + count < len(tokens) else None
+    if not count or (after is not None and after.part_of_speech()[0] in ("名詞", "接尾辞")):
+        return 0, ""
+    return count, table[_surface(tokens, at, count)]
+
+
+def spaced(text: str) -> str:
+    """Step 2's 分かち書き: a space before each phrase, none inside numbers, names and brackets."""
+    parts: list[str] = []
+    before: Any = None
+    for token in long_tokens(text):
+        kind = token.part_of_speech()
+        starts = kind[0] not in _NO_SPACE_BEFORE and before is not None
+        if starts and _goes_on(before, token):
+            starts = False
+        parts.append((" " if starts else "") + token.surface())
+        before = token
+    # The dictionary takes 「は要りません」 in kana for a form of 入る.
+    return re.sub(r" +", " ", "".join(parts)).replace(" はいりません", "は いりません").strip()
+
+
+def _goes_on(before: Any, token: Any) -> bool:  # noqa: ANN401
+    """Whether a content word belongs to the phrase before it."""
+    kind, previous = token.part_of_speech(), before.part_of_speech()
+    if previous[0] in ("接頭辞", "記号", "補助記号", "空白"):
+        return True
+    if kind[0] == "名詞" and previous[0] in ("名詞", "接尾辞", "形状詞"):
+        return True
+    if kind[0] == "動詞" and kind[1] == "非自立可能":
+        # しています, 確認する, 持って来る: no phrase of their own.
+        return previous[0] in ("名詞", "動詞") or previous[1] == "接続助詞"
+    return (before.surface(), token.dictionary_form()) in _PARTICLES

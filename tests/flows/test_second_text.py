@@ -1,0 +1,243 @@
+"""A reply with a second text: made on a click, checked, approved and sent with the Japanese one."""
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+from sqlmodel import col
+
+from bot import second_text
+from bot.models import Approval, AuditEntry, Draft, Inquiry, OutboxMessage
+from responders.llm import Llm
+from responders.ruby import without_readings
+from tests.city import DATA, USER, City, Desk, open_city
+from tests.platforms.line import Line
+from tests.responders.conftest import FakeEndpoint
+
+ASK = "粗大ごみの出し方を教えてください"
+ENGLISH = "How do I get rid of my bulky waste? 粗大ごみ"
+FIELDS = re.compile(r'name="(second_kind|second_made_from)" value="([^"]*)"')
+AREA = re.compile(r'<textarea id="second-text"[^>]*>(.*?)</textarea>', re.DOTALL)
+KEY = re.compile(r'name="confirmed" value="([0-9a-f]+)"')
+
+
+@pytest.fixture
+def model() -> Iterator[FakeEndpoint]:
+    endpoint = FakeEndpoint()
+    endpoint.reply = _translated
+    yield endpoint
+    endpoint.close()
+
+
+def _translated(body: Any) -> str:  # noqa: ANN401
+    """What a good model might say: every number of the sentence, and a negation in case it has one."""
+    sentence = body["messages"][-1]["content"].replace(",", "")
+    numbers = re.findall(r"0\d{3}-\d{2}-\d{4}|\d+", sentence)
+    return f"This is what the city hall would like you to know about it, and not more: {', '.join(numbers)}."
+
+
+@pytest.fixture
+def site_model(
+    engine: Engine, database_url: str, line: Line, model: FakeEndpoint, tmp_path: Path
+) -> Iterator[City]:
+    """The city with a model of its own choice."""
+    llm = Llm(model.url, "stand-in", "", timeout_seconds=5.0)
+    with open_city(engine, database_url, line, tmp_path, llm=llm) as city:
+        city.writer = replace(city.writer, llm=None)
+        state = city.client.app.state  # type: ignore[attr-defined]
+        state.settings = state.settings.model_copy(update={"llm_model": "site"})
+        yield city
+    llm.close()
+
+
+def _asked(city: City, desk: Desk, ask: str = ASK) -> dict[str, Any]:
+    city.line_says(ask)
+    city.work()
+    return desk.form(city.case())
+
+
+def _with(city: City, desk: Desk, form: dict[str, Any], want: str) -> tuple[dict[str, Any], str]:
+    """Press a button of the second text: the form as the screen then has it, and the screen."""
+    html = desk.post(city.case(), "second", {**form, "want": want}).text
+    area = AREA.search(html)
+    second = {name: unescape(value) for name, value in FIELDS.findall(html)}
+    return {**form, **second, "second_text": unescape(area[1]).removeprefix("\n") if area else ""}, html
+
+
+def _without_last_sentence(text: str) -> str:
+    return re.sub(r"\n[^\n]+\n\n(?=ご不明)", "\n\n", text.replace("\r\n", "\n"))
+
+
+def _approve(city: City, desk: Desk, form: dict[str, Any], *, tick: bool = False) -> Any:  # noqa: ANN401
+    answer = desk.post(city.case(), "approve", form)
+    if tick and answer.status_code == 422:
+        answer = desk.post(city.case(), "approve", {**form, "confirmed": KEY.findall(answer.text)})
+    return answer
+
+
+def test_easy_japanese_goes_below_the_reply_as_one_approved_text(city: City, desk: Desk) -> None:
+    form, html = _with(city, desk, _asked(city, desk), "easy")
+    assert "粗大（そだい）" in form["second_text"]
+    assert not KEY.findall(html), "made by rule from the text on the screen: nothing to confirm"
+    assert [d.second_kind for d in city.all(Draft)] == ["easy"]
+
+    assert _approve(city, desk, form).status_code == 303
+    city.deliver_all()
+    [approval] = city.all(Approval)
+    japanese, below = approval.text.split("\n\n──────────\n")
+    assert japanese == form["text"].strip().replace("\r\n", "\n")
+    assert below.startswith("やさしい 日本語\n\n")
+    assert second_text.japanese_part(approval.text) == japanese
+    assert city.line.texts(USER)[-1] == approval.text
+    [row] = city.all(OutboxMessage, col(OutboxMessage.approval_id).is_not(None))
+    assert row.text == approval.text
+    assert row.text_sha256 == approval.text_sha256
+
+
+def test_it_can_be_taken_away_again(city: City, desk: Desk) -> None:
+    form, _ = _with(city, desk, _asked(city, desk), "easy")
+    form, html = _with(city, desk, form, "")
+    assert "やさしい日本語を付ける" in html
+    assert [d.second_kind for d in city.all(Draft)] == [""]
+    form.pop("second_kind")
+    assert _approve(city, desk, form).status_code == 303
+    assert "──" not in city.all(Approval)[0].text
+
+
+def test_a_changed_japanese_text_must_be_made_again_or_confirmed(city: City, desk: Desk) -> None:
+    form, _ = _with(city, desk, _asked(city, desk), "easy")
+    form["text"] = _without_last_sentence(form["text"])
+    refused = _approve(city, desk, form)
+    assert refused.status_code == 422
+    assert "日本語の文面が変わりました。作り直すか、確認してください。" in refused.text
+    assert form["second_text"][:20] in unescape(refused.text), "what was typed is not lost"
+    assert not city.all(Approval)
+
+    again, _ = _with(city, desk, form, "easy")
+    assert _approve(city, desk, again).status_code == 303
+
+
+def test_a_confirmed_old_second_text_goes_with_the_new_japanese_one(city: City, desk: Desk) -> None:
+    form, _ = _with(city, desk, _asked(city, desk), "easy")
+    form["text"] = _without_last_sentence(form["text"])
+    keys = KEY.findall(_approve(city, desk, form).text)
+    other = {**form, "second_text": form["second_text"] + "!", "confirmed": keys}
+    assert _approve(city, desk, other).status_code == 422, "a confirmation counts for its words only"
+    assert _approve(city, desk, {**form, "confirmed": keys}).status_code == 303
+    kinds = {f["kind"] for f in city.all(Approval)[0].confirmed}
+    assert "second_stale" in kinds
+    assert kinds <= {"second_stale", "second_extra"}
+
+
+def test_a_number_that_only_one_of_the_two_texts_has_is_a_fault(city: City, desk: Desk) -> None:
+    form, _ = _with(city, desk, _asked(city, desk), "easy")
+    form["second_text"] = form["second_text"].replace("0000-12-", "0000-99-")
+    html = desk.post(city.case(), "second/check", form).text
+    assert "日本語の文面にある「" in html
+    assert "は、日本語の文面にありません" in html
+    assert _approve(city, desk, form).status_code == 422
+
+
+def test_both_texts_share_the_limit_of_one_message(city: City, desk: Desk) -> None:
+    form, _ = _with(city, desk, _asked(city, desk), "easy")
+    form["second_text"] += "\n" + "あ" * 4_800
+    refused = _approve(city, desk, form)
+    assert refused.status_code == 422
+    assert "日本語の文面と「やさしい日本語」の文を合わせて長すぎます" in refused.text
+    form["second_text"] = " "
+    assert "付ける文が空です" in _approve(city, desk, form).text
+    assert not city.all(Approval)
+
+
+def test_always_means_on_every_draft_without_a_click(city: City, desk: Desk) -> None:
+    city.writer = replace(city.writer, attach=second_text.attacher(DATA))
+    _asked(city, desk)
+    [draft] = city.all(Draft)
+    assert draft.second_kind == "easy"
+    html = desk.page(f"/desk/cases/{city.case().id}")
+    assert AREA.search(html)
+    assert "作り直すか、確認してください" not in html
+
+
+def test_a_translation_is_offered_in_the_citizens_language_and_must_be_read(
+    site_model: City, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    city, desk = site_model, site_model.hire("tantou")
+    form = _asked(city, desk, ENGLISH)
+    page = desk.page(f"/desk/cases/{city.case().id}")
+    assert "相手の言語(英語)の文を付ける" in page
+    form, html = _with(city, desk, form, "en")
+    assert "This is what the city hall would like you to know" in form["second_text"]
+    assert "読める人が日本語の文面と比べて確かめましたか" in html
+    assert _approve(city, desk, form).status_code == 422
+    assert _approve(city, desk, form, tick=True).status_code == 303
+    city.deliver_all()
+    assert city.line.texts(USER)[-1].split("──────────\n")[1].startswith("English\n\nThank you")
+    told = "".join(entry.details for entry in city.all(AuditEntry)) + caplog.text
+    assert "city hall would like" not in told
+    assert "bulky waste" not in told
+
+
+def test_what_the_gate_refuses_is_never_shown(site_model: City, model: FakeEndpoint) -> None:
+    city, desk = site_model, site_model.hire("tantou")
+    form = _asked(city, desk)
+    model.reply = lambda _body: "The fee is 9,999 yen and you must pay it to us at once, please do not wait."
+    form, html = _with(city, desk, form, "en")
+    assert "9,999" not in html
+    assert "1文目の訳が点検を通りませんでした" in html
+    assert form["second_text"].startswith("Thank you"), "the fixed words are there for a person to go on"
+    assert "日本語の文面にある「" in html, "the middle is missing, and that is said"
+
+
+def test_a_model_that_is_away_is_said_so(site_model: City, model: FakeEndpoint) -> None:
+    city, desk = site_model, site_model.hire("tantou")
+    form = _asked(city, desk)
+    model.mode = "503"
+    assert "言語モデルが応答しませんでした" in _with(city, desk, form, "ko")[1]
+
+
+def test_the_bundled_model_is_not_asked_for_what_it_cannot_do(city: City, desk: Desk) -> None:
+    form = _asked(city, desk, ENGLISH)
+    page = desk.page(f"/desk/cases/{city.case().id}")
+    assert "英語の訳は、今の言語モデルでは作れません" in page
+    form, html = _with(city, desk, form, "en")
+    assert "この言語の訳は作れません" in html
+    by_hand = "Please call us (粗大ごみ)."
+    form["second_text"] = form["second_text"].replace("\n\n\n\n", f"\n\n{by_hand}\n\n")
+    assert _approve(city, desk, form, tick=True).status_code == 303
+    assert by_hand in city.all(Approval)[0].text
+
+
+def test_only_who_may_decide_may_attach(city: City, desk: Desk) -> None:
+    form = _asked(city, desk)
+    stranger = city.hire("zeimu", department="tax")
+    answer = stranger.post(city.case(), "second", {**form, "csrf": stranger.csrf, "want": "easy"})
+    assert answer.status_code == 404
+    assert desk.post(city.case(), "second", {**form, "csrf": "x", "want": "easy"}).status_code == 403
+    assert desk.post(city.case(), "second", {**form, "want": "klingon"}).status_code == 400
+    assert [d.second_kind for d in city.all(Draft)] == [""]
+
+
+def test_the_web_chat_gets_readings_as_pieces(city: City, desk: Desk) -> None:
+    token = city.client.post("/chat/session").json()["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    city.client.post("/chat/messages", json={"client_id": "0123456789", "text": ASK}, headers=headers)
+    city.work()
+    [case] = city.all(Inquiry)
+    form = desk.form(case)
+    html = desk.post(case, "second", {**form, "want": "easy"}).text
+    second = dict(FIELDS.findall(html)) | {"second_text": unescape((AREA.search(html) or [""] * 2)[1])}
+    assert desk.post(case, "approve", {**form, **second}).status_code == 303
+    city.deliver_all()
+    shown = city.client.get("/chat/messages", headers=headers).json()["messages"]
+    reply = next(m for m in shown if "──" in m["text"])
+    assert ["粗大", "そだい"] in reply["ruby"]
+    assert "".join(surface for surface, _ in reply["ruby"]) == without_readings(reply["text"])
+    assert all(m["ruby"] == [] for m in shown if m is not reply)

@@ -1,0 +1,115 @@
+"""やさしい日本語 by rule: shorter, plainer, and not one fact more or less."""
+
+from pathlib import Path
+
+import pytest
+
+from responders.easy import easy
+from responders.easy_check import check_easy, readability
+from responders.facts import facts, normalise
+
+KNOWLEDGE = Path(__file__).resolve().parents[2] / "data" / "knowledge"
+
+
+def _easy(text: str) -> str:
+    return easy(text).body.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("14日以内に児童手当を申請してください。", "14日以内に児童手当を申し込んでください。"),
+        ("申請書を窓口へお持ちください。", "申込書を窓口へ持って来てください。"),
+        ("納期限までに納めていただきます。", "納期限までに払ってください。"),
+        ("コンビニで請求できます。", "コンビニで頼むことができます。"),
+        ("納税通知書を6月にお送りします。", "納税通知書を6月に送ります。"),
+        ("市内に住む方のみ利用できます。", "市の中に住む人だけ使うことができます。"),
+        ("前の年の申告は不要です。", "前の年の申告はいりません。"),
+        ("変更した場合は、市民課へお問い合わせください。", "変えたときは、市民課に聞いてください。"),
+        ("粗大ごみの手数料は、1点につき400円です。", "粗大ごみの手数料は、1点400円です。"),
+    ],
+)  # fmt: skip
+def test_words_of_offices_become_words_of_every_day(text: str, expected: str) -> None:
+    assert _easy(text) == expected
+
+
+def test_a_name_keeps_its_words_and_is_explained() -> None:
+    found = easy("住民票の写しの交付申請書に記入してください。")
+    assert "住民票の 写し" in found.body
+    assert "交付申請書に" in found.body, "a part of a longer name is no word of its own"
+    assert "書いてください" in found.body
+    assert dict(found.notes)["住民票の写し"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("窓口は1階の市民課で、受付時間は平日の9時からです。",
+         ["窓口は1階の市民課です。", "受付の時間は平日の9時からです。"]),
+        ("学校は休みですが、図書館は開いています。", ["学校は休みです。", "しかし、図書館は開いています。"]),
+        ("領収書を発行しないため、通帳で確認してください。",
+         ["領収書を作りません。", "そのため、通帳で確かめてください。"]),
+        ("福祉課へ申請し、調査を受けてください。",
+         ["福祉課へ申し込んでください。", "それから、調査を受けてください。"]),
+        ("申請には、申請書、領収書、写真、通帳が必要です。",
+         ["申し込みには、次のものが必要です。", "・申込書", "・領収書", "・写真", "・通帳"]),
+    ],
+)  # fmt: skip
+def test_one_sentence_holds_one_fact(text: str, expected: list[str]) -> None:
+    assert _easy(text).split("\n") == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "凍結を防ぐため、水道管に布を巻いてください。",  # an aim, not a reason
+        "みなと市に住み、新しい家を買った人は、市民課へ電話してください。",  # two conditions of one person
+        "電話(平日は9時からですが、土曜は休み)で聞いてください。",
+        "市民課で、名前を書いてください。",
+        "撤去された自転車",  # a passive has no sure counterpart
+    ],
+)
+def test_what_no_rule_fits_stays(text: str) -> None:
+    assert _easy(text) == text
+
+
+def test_no_fact_of_the_knowledge_is_lost_or_added() -> None:
+    before, after = [], []
+    for file in KNOWLEDGE.glob("*.md"):
+        body = file.read_text("utf-8").split("---\n", 2)[2]
+        lines = [line for line in body.split("\n") if line.strip() and not line.startswith("#")]
+        before.append("\n".join(lines).replace("- ", "・"))
+        after.append(easy(before[-1]).body)
+        assert _values(after[-1]) == _values(before[-1]), file.name
+    assert readability("\n".join(after))[0] < 0.9 * readability("\n".join(before))[0]
+
+
+def _values(text: str) -> list[tuple[str, str]]:
+    found = facts(normalise(text.replace(" ", "")))
+    return sorted((fact.kind, fact.value) for fact in found if fact.kind != "section")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("この紙は、市役所の市民課の窓口で、あなたかあなたの家族がもらえます。", "long"),
+        ("国民健康保険被保険者資格喪失届出書", "kanji"),
+        ("来なければなりません。", "double_negative"),
+        ("もらうことができないわけではありません。", "double_negative"),
+        ("オンラインのコンシェルジュに聞いてください。", "loan_word"),
+        ("払っていただきます。", "honorific"),
+        ("子どもが呼ばれます。", "honorific"),
+        ("国保の人は来てください。", "short_form"),
+        ("2026/4/1に来てください。", "date"),
+        ("令和8年に始まります。", "era"),
+        ("ここに 記入 してください。", "hard_word"),
+    ],
+)
+def test_what_is_still_hard_is_pointed_out(text: str, kind: str) -> None:
+    found = [remark for remark in check_easy(text) if remark.kind == kind]
+    assert found
+    assert text[found[0].start : found[0].end].startswith(found[0].text[:3])
+
+
+def test_an_easy_text_has_no_remarks() -> None:
+    assert check_easy("4月1日（ついたち）に 来てください。\nありがとう ございます。") == []
