@@ -52,7 +52,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
 
 @pytest.fixture
 def llm(server: Child) -> Iterator[Llm]:
-    llm = Llm(server.ready_url.replace("/health", "/v1"), "embedded", KEY, timeout_seconds=120.0)
+    llm = Llm(server.ready_url.replace("/health", "/v1"), "embedded", KEY, timeout_seconds=180.0)
     wait_for(server.is_ready)
     llm.rewrite(["窓口は平日に開いています。"])  # warm: what is killed below is a rewrite
     yield llm

@@ -57,8 +57,8 @@ def llama() -> Iterator[Server]:
         pytest.skip("the model file is not here: python -m responders.fetch")
     embedded = EmbeddedServer(default_model_path())
     embedded.start()
-    client = embedded.client(60.0)
-    wrong = Llm(embedded.base_url, "no-such-model", embedded.api_key, 60.0)
+    client = embedded.client(180.0)
+    wrong = Llm(embedded.base_url, "no-such-model", embedded.api_key, 180.0)
     yield Server(client, client, wrong, lambda: embedded.process_id or 0, embedded.start)
     embedded.stop()
 
@@ -86,7 +86,7 @@ def transformers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         assert client.is_back(60), (folder / "log").read_text()[-2000:]
 
     def client_of(name: str) -> Llm:
-        return Llm(f"http://127.0.0.1:{port}/v1", name, "", 60.0)
+        return Llm(f"http://127.0.0.1:{port}/v1", name, "", 180.0)
 
     client = client_of(str(model))
     start()
