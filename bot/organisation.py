@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from bot import city, inquiries
 from bot.models import FRONT_DESK, OPEN_STATUSES, Department, Inquiry
@@ -37,17 +38,24 @@ def reroute(session: Session, today: date, *, drafting: bool) -> int:
         How many moved; 0 on every day but the first after a reorganisation.
     """
     departments = {d.id: d for d in city.departments(session)}
-    ended = [d.id for d in departments.values() if not in_force(d, today)]
-    if not ended:
-        return 0
-    query = select(Inquiry).where(
-        col(Inquiry.department_id).in_(ended), col(Inquiry.status).in_(OPEN_STATUSES)
-    )
-    moved = session.exec(query.with_for_update()).all()
+    moved = session.exec(_stranded(departments, today).with_for_update()).all()
     for inquiry in moved:
         successor = responsible(departments, inquiry.department_id, today)
         inquiries.reorganise(session, inquiry, successor, drafting=drafting)
     return len(moved)
+
+
+def is_due(session: Session, today: date) -> bool:
+    """Whether `reroute` has anything to do; a read, so that it may be asked every other second."""
+    departments = {d.id: d for d in city.departments(session)}
+    return session.exec(_stranded(departments, today).limit(1)).first() is not None
+
+
+def _stranded(departments: Mapping[str, Department], today: date) -> SelectOfScalar[Inquiry]:
+    ended = [d.id for d in departments.values() if not in_force(d, today)]
+    return select(Inquiry).where(
+        col(Inquiry.department_id).in_(ended), col(Inquiry.status).in_(OPEN_STATUSES)
+    )
 
 
 def misfits(labels: Sequence[str], departments: Mapping[str, Department], today: date) -> list[str]:

@@ -62,6 +62,7 @@ _FLAG_JA = {
     "message_empty": "文字のない発言でした",
     "drafting_off": "下書き機能が停止中でした",
     "low_score": "十分に合う記事がありませんでした",
+    "near": "近い記事を根拠の欄に示しています",
     "nothing_selected": "根拠の文が選ばれていません",
     "model_unavailable": "AIに接続できなかったため、記事の文のままです",
     "model_timeout": "AIの応答が時間内に終わらなかったため、記事の文のままです",

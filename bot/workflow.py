@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from bot import drafting, inquiries, jobs, organisation, outbox, triage
-from bot.db import now, transaction
+from bot.db import now, reading, transaction
 from bot.models import HandOffReason, Inquiry, InquiryStatus, Message
 
 log = logging.getLogger(__name__)
@@ -234,8 +234,11 @@ def sweep(engine: Engine) -> None:
 
 
 def follow_organisation(services: Services) -> int:
-    """On the day a department ends, its open cases go to its successor; every other day this is one query."""
+    """On the day a department ends, its open cases go to its successor; every other day this only reads."""
     today = now().astimezone(services.brain.calendar.zone).date()
+    with reading(services.engine) as session:
+        if not organisation.is_due(session, today):
+            return 0
     with transaction(services.engine) as session:
         return organisation.reroute(session, today, drafting=services.brain.drafting_enabled)
 

@@ -137,9 +137,12 @@ def train(
     }
 
     encoder = AutoModel.from_pretrained(folder, dtype=torch.float32)
+    for parameter in encoder.embeddings.parameters():
+        parameter.requires_grad = False  # they hold the words that the training set does not show
     model = Router(encoder, int(encoder.config.hidden_size), len(labels.all))
-    probe_facts = start_from_best_probe(model, data, recipe)
-    history = fine_tune(model, data, recipe)
+    bf16 = bf16_is_faster(model, data["train"].ids, recipe.batch)
+    probe_facts = start_from_best_probe(model, data, recipe, bf16=bf16)
+    history = fine_tune(model, data, recipe, bf16=bf16)
 
     with replacing(out_dir) as scratch:
         metrics, calibrations = ship(scratch, model, data, labels, recipe)
@@ -190,9 +193,12 @@ def load_encoded(
 # ── linear probe ─────────────────────────────────────────────────────────────────────────────────
 
 
-def start_from_best_probe(model: Router, data: dict[str, Encoded], recipe: Recipe) -> dict[str, Any]:
+def start_from_best_probe(
+    model: Router, data: dict[str, Encoded], recipe: Recipe, *, bf16: bool
+) -> dict[str, Any]:
     """Fit logistic regressions on the frozen encoder; the best on validation becomes the head."""
-    features = {name: in_batches(model.pooled, split.ids) for name, split in data.items()}
+    with _autocast(bf16):
+        features = {name: in_batches(model.pooled, split.ids) for name, split in data.items()}
     mean, scale = features["train"].mean(axis=0), features["train"].std(axis=0) + 1e-6
     seen, new = (features["train"] - mean) / scale, (features["valid"] - mean) / scale
     train, valid = data["train"], data["valid"]
@@ -228,7 +234,9 @@ def calibrated_loss(logits: NDArray[np.floating], gold: NDArray[np.int64]) -> fl
 # ── fine-tuning ──────────────────────────────────────────────────────────────────────────────────
 
 
-def fine_tune(model: Router, data: dict[str, Encoded], recipe: Recipe) -> list[dict[str, float]]:
+def fine_tune(
+    model: Router, data: dict[str, Encoded], recipe: Recipe, *, bf16: bool
+) -> list[dict[str, float]]:
     """Train in place and leave the best epoch's weights in the model; epoch 0 is the probe.
 
     Returns:
@@ -239,7 +247,6 @@ def fine_tune(model: Router, data: dict[str, Encoded], recipe: Recipe) -> list[d
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: _warm_then_fall(step, steps, recipe.warmup)
     )
-    bf16 = bf16_is_faster(model, data["train"].ids, recipe.batch)
     rng = random.Random(recipe.seed)  # noqa: S311  (shuffling, not secrecy)
     history = [{"epoch": 0.0, "bf16": float(bf16), **_validate(model, data["valid"])}]
     best, kept = history[0]["valid_loss"], copy.deepcopy(model.state_dict())
@@ -308,16 +315,14 @@ def _warm_then_fall(step: int, steps: int, warmup: float) -> float:
 
 
 def _optimizer(model: Router, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW; embeddings frozen (they hold the words that the training set does not show)."""
+    """AdamW over what is not frozen, in one pass over the weights (``fused``)."""
     encoder: Any = model.pooled.backbone
-    for parameter in encoder.embeddings.parameters():
-        parameter.requires_grad = False
     trained = [p for p in encoder.parameters() if p.requires_grad]
     groups = [
         {"params": list(model.head.parameters()), "lr": recipe.head_lr},
         {"params": trained, "lr": recipe.encoder_lr},
     ]
-    return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
+    return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, fused=True)
 
 
 def bf16_is_faster(model: Router, rows: Sequence[Ids], batch: int) -> bool:

@@ -29,6 +29,8 @@ SENTENCES = 4
 LENGTHS: dict[Length, int] = {"short": 2, "normal": SENTENCES, "long": 7}
 """Sentences of a draft; a list that belongs to one of them comes on top."""
 HINT_SENTENCES = 2
+NEAR = "near: "
+"""Begins the flag that names the best article of a draft that stands on none: a person may tick in it."""
 _CITATION = re.compile(r"\s*\[(\d{1,3})\]")
 _PLEASE = re.compile(r"(?<=くださ)い。$")
 
@@ -66,6 +68,7 @@ class DraftResult:
     sentences: tuple[DraftSentence, ...] = ()
     flags: tuple[str, ...] = ()
     """Why it is as it is: ``message_cut``, ``message_empty``, ``drafting_off``, ``low_score``,
+    ``near: <article>``,
     ``model_unavailable``, ``model_timeout``, ``model_length``, ``model_bad``, ``gate: <reason>``,
     ``answer: <reason>``, ``finding: <kind>``."""
     findings: tuple[Finding, ...] = ()
@@ -267,7 +270,8 @@ def _abstain(case: _Case) -> _Case:
     result = case.result
     if result.passages and result.score >= case.abstain_below:
         return case
-    flags = (*result.flags, "low_score")
+    near = (f"{NEAR}{result.article}",) if result.article else ()
+    flags = (*result.flags, "low_score", *near)
     return replace(case, result=replace(result, status="no_source", body=HOLDING_TEXT, flags=flags))
 
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Collection
 from dataclasses import asdict
-from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from bot import (
     drafting,
     incidents,
     inquiries,
+    organisation,
     reports,
     second_text,
     sources,
@@ -30,7 +30,7 @@ from bot.models import FRONT_DESK, Approval, Draft, Role
 from bot.routes.deps import COOKIE, Deciding, SessionDep, SettingsDep, SignedIn, TokenCookie, TypedSecond
 from bot.second_text import Second
 from bot.templating import page
-from responders.draft import Length, Tone, Wish
+from responders.draft import NEAR, Length, Tone, Wish
 
 router = APIRouter(prefix="/desk")
 SCREEN = "desk"
@@ -146,8 +146,10 @@ def case_page(
     """The case's screen; after a refusal with the person's own text, so that nothing typed is lost."""
     case = reports.case(session, inquiry_id, signed_in[0])
     articles = {str(p["article"]) for p in case.draft.passages} if case.draft else set()
-    articles |= set(more)
-    frame = request.app.state.city.frame
+    near = case.draft.flags if case.draft else []
+    articles |= {*more, *(flag.removeprefix(NEAR) for flag in near if flag.startswith(NEAR))}
+    place = request.app.state.city
+    frame, today = place.frame, drafting.local_today(place.calendar.zone, now())
     shown = text if text is not None and not by_hand else (case.draft.text if case.draft else "")
     return page(
         "case.html",
@@ -164,7 +166,8 @@ def case_page(
         **second_values(request, case, shown, second if text is not None else None),
         others=incidents.others(session, case.inquiry, signed_in[0]),
         also={entry.partition(":")[0] for entry in also},
-        articles=article_versions(session, articles, date.today()),  # noqa: DTZ011
+        articles=article_versions(session, articles, today),
+        targets=[d for d in case.departments if organisation.in_force(d, today)],
         choices=passages_of(session, articles),
         words=words,
         found=find_articles(session, words=words, limit=10) if words.strip() else [],

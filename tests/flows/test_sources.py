@@ -3,10 +3,13 @@
 import re
 from urllib.parse import quote
 
+import pytest
+
 from bot.db import transaction
 from bot.knowledge import import_articles
 from bot.models import Draft, DraftStatus, InquiryStatus
 from responders.knowledge import Article
+from responders.retrieve import Index
 from tests.city import OTHER, City, Desk
 
 ASK = "引っ越しのときに出る大きな食器棚を市に引き取ってほしい"
@@ -118,8 +121,27 @@ def test_a_canned_answer_is_chosen_by_hand_and_never_found_by_the_search(city: C
     assert "節水" not in _pending(city).text
 
 
-def test_a_case_without_a_source_can_take_an_article_that_a_person_looks_up(city: City, desk: Desk) -> None:
-    city.line_says("うちの件、どうなりましたか。至急お願いします。")
+def test_a_doubtful_article_is_shown_and_nothing_of_it_is_in_the_draft(
+    city: City, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Index, "abstain_below", property(lambda _self: 2.0))
+    city.line_says("粗大ごみの戸別収集の手数料はいくらですか")
+    city.work()
+    draft = _pending(city)
+    assert (draft.origin, draft.passages) == ("holding", [])
+    page = desk.page(f"/desk/cases/{city.case().id}")
+    assert "近い記事があります" in page
+    offered = [one for one in PASSAGE.findall(page) if one.startswith("waste-bulky#")]
+    form = {**desk.form(city.case()), "passage": offered[3:4]}
+    assert desk.post(city.case(), "recompose", form).status_code == 303
+    assert _pending(city).origin == "template"
+
+
+def test_a_case_without_a_source_can_take_an_article_that_a_person_looks_up(
+    city: City, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Index, "abstain_below", property(lambda _self: 2.0))
+    city.line_says("水道の使用開始の手続きを教えてください")
     city.work()
     assert _pending(city).origin == "holding"
     page = desk.page(f"/desk/cases/{city.case().id}?words={quote('粗大ごみ 手数料')}")
