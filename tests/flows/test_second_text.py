@@ -208,11 +208,23 @@ def test_the_bundled_model_is_not_asked_for_what_it_cannot_do(city: City, desk: 
     page = desk.page(f"/desk/cases/{city.case().id}")
     assert "英語の訳は、今の言語モデルでは作れません" in page
     form, html = _with(city, desk, form, "en")
-    assert "この言語の訳は作れません" in html
+    assert "この言語の訳は、今は機械で作れません" in html
     by_hand = "Please call us (粗大ごみ)."
     form["second_text"] = form["second_text"].replace("\n\n\n\n", f"\n\n{by_hand}\n\n")
     assert _approve(city, desk, form, tick=True).status_code == 303
     assert by_hand in city.all(Approval)[0].text
+
+
+def test_the_kill_switch_stops_translations_and_leaves_the_rules(
+    site_model: City, model: FakeEndpoint
+) -> None:
+    city, desk = site_model, site_model.hire("tantou")
+    form = _asked(city, desk)
+    state = city.client.app.state  # type: ignore[attr-defined]
+    state.settings = state.settings.model_copy(update={"drafting_enabled": False})
+    assert "今は機械で作れません" in _with(city, desk, form, "en")[1]
+    assert not model.requests
+    assert "（そだい）" in _with(city, desk, form, "easy")[0]["second_text"]
 
 
 def test_only_who_may_decide_may_attach(city: City, desk: Desk) -> None:
