@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from bot import drafting, second_text
 from bot.calendar import Calendar, load_calendar
 from bot.errors import BotError, NotSignedIn, StorageUnavailable
-from bot.routes import api, desk, knowledge, line, supervise, webchat
+from bot.routes import api, desk, knowledge, line, record, supervise, webchat
 from bot.routes import second_text as second_text_routes
 from bot.settings import Settings
 from bot.templating import page
@@ -48,7 +48,7 @@ def create_app(settings: Settings, engine: Engine, llm: Llm | None = None) -> Fa
         drafting.load_frame(settings.city_dir),
         second_text.load_frames(settings.city_dir),
     )
-    for routes in (line, webchat, desk, second_text_routes, knowledge, supervise, api):
+    for routes in (line, webchat, desk, record, second_text_routes, knowledge, supervise, api):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     app.add_exception_handler(BotError, _render_error)

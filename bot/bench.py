@@ -142,7 +142,7 @@ def drafts(settings: Settings, questions: int = 30) -> dict[str, Any]:
     from responders.draft import draft, reword, to_join
     from responders.evaluate import load_cases
     from responders.fetch import default_model_path
-    from responders.serve import EmbeddedServer
+    from responders.serve import SLOTS, EmbeddedServer
 
     cases = load_cases(settings.city_dir / "evaluation" / "drafts.jsonl")
     texts = [c.text for c in cases if c.answerable][:questions]
@@ -158,6 +158,8 @@ def drafts(settings: Settings, questions: int = 30) -> dict[str, Any]:
     server.start()
     try:
         llm = server.client(60.0)
+        for slot in range(SLOTS):
+            llm.warm(slot)  # the server does so by itself; its first drafts would be measured meanwhile
         began = time.perf_counter()
         reworded = [reword(result, llm) for result in drafted]
         wall = time.perf_counter() - began

@@ -419,19 +419,33 @@ def evaluate_search(queries: Path | None, knowledge: Path | None) -> None:
 @evaluate.command("drafts")
 @click.option("--template", is_flag=True, help="Without the model: the verbatim sentences.")
 @click.option("--sample", is_flag=True, help="Print twenty drafts to read instead of the figures.")
-def evaluate_drafts(template: bool, sample: bool) -> None:
+@click.option("--mode", type=click.Choice(["rewrite", "answer"]), default="rewrite", show_default=True)
+@click.option("--limit", type=click.IntRange(1, 149), help="answer: so many questions; nothing is stored.")
+def evaluate_drafts(template: bool, sample: bool, mode: str, limit: int | None) -> None:
     """Measure selection, abstention, facts, gate and cost on data/evaluation/drafts.jsonl.
+
+    With --mode answer the model reads the questions, and the attacks of attacks.jsonl: the verdict is stored,
+    and only a model that passed can be switched to this mode on the console; exit 1 if it did not pass.
 
     Example: madoguchi evaluate drafts --template
     """
     from bot.calendar import load_calendar
+    from bot.evaluation import answers, keep_answers
     from bot.evaluation import drafts as run
 
     settings = _settings() if template else _with_embedded_model(_settings())
     if template:
         settings = settings.model_copy(update={"llm_base_url": ""})
     zone = load_calendar(settings.city_dir / "calendar.yaml").zone
-    report = run(settings, datetime.now(UTC).astimezone(zone).date())
+    today = datetime.now(UTC).astimezone(zone).date()
+    if mode == "answer":
+        try:
+            found = answers(settings, today, limit)
+        except LookupError as reason:
+            _fail(str(reason))
+        click.echo(json.dumps(found, ensure_ascii=False))
+        raise SystemExit(0 if limit or keep_answers(settings, found) else 1)
+    report = run(settings, today)
     shown = report.pop("sample")
     click.echo(json.dumps(shown if sample else report, ensure_ascii=False, indent=1 if sample else None))
 

@@ -1,7 +1,7 @@
 """One draft for one case: the responder makes the body, the city's frame goes around it."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -13,15 +13,26 @@ import yaml
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from bot import city, inquiries
+from bot import city, inquiries, modes
 from bot.db import now, reading, transaction
 from bot.errors import DraftNotPending, NotFound, TextRefused
-from bot.knowledge import Knowledge, passages_of
+from bot.knowledge import Knowledge
 from bot.models import FRONT_DESK, Department, Draft, DraftStatus, Inquiry, InquiryStatus, Staff
 from bot.settings import Settings
 from responders.checks import Register
-from responders.draft import MODEL_FLAGS, Wish, compose, draft, reword, take, to_join
-from responders.errors import ModelError
+from responders.draft import (
+    MODEL_FLAGS,
+    DraftResult,
+    Tone,
+    Wish,
+    answer,
+    compose,
+    draft,
+    reword,
+    take,
+    to_join,
+)
+from responders.errors import ModelError, ModelUnavailable
 from responders.knowledge import Passage
 from responders.llm import Llm, Rewrite
 
@@ -63,6 +74,8 @@ class Writer:
     zone: ZoneInfo
     drafting_enabled: bool = True
     """The global kill switch."""
+    patience_seconds: float = 30.0
+    """Longest wait for a model server that went away: a restart takes about ten seconds."""
     attach: Callable[[Session, UUID], None] | None = None
     """Puts a second text below each draft, in the draft's transaction."""
 
@@ -100,12 +113,35 @@ def write(engine: Engine, inquiry_id: UUID, generation: int, writer: Writer) -> 
             writer.attach(session, inquiry_id)
     if wanted and writer.llm and first.status == "drafted":
         # The verbatim sentences are on the screen already; whatever the model does, they stay usable.
-        better = reword(first, writer.llm, own, wish.tone)
+        better = _by_model(engine, writer.llm, first, text, own, wish.tone, writer.patience_seconds)
         whole = writer.frame.around(better.body, department, inquiry.receipt_number)
         with transaction(engine) as session:
             if inquiries.improve(session, inquiry_id, generation, better, whole) and writer.attach:
                 writer.attach(session, inquiry_id)
     return wanted
+
+
+def _by_model(
+    engine: Engine,
+    llm: Llm,
+    first: DraftResult,
+    text: str,
+    own: Register,
+    tone: Tone,
+    patience_seconds: float,
+) -> DraftResult:
+    """The model's wording in the mode that is in force; once more when its server went away and came back."""
+
+    def ask() -> DraftResult:
+        with reading(engine) as session:
+            mode = modes.in_force(session, llm)
+        return answer(first, text, llm, own, tone) if mode == "answer" else reword(first, llm, own, tone)
+
+    better = ask()
+    if MODEL_FLAGS[ModelUnavailable] in better.flags and llm.is_back(patience_seconds):
+        better = ask()
+        better = replace(better, flags=(*better.flags, "model_retried"))
+    return better
 
 
 def _chances(inquiry: Inquiry) -> dict[str, float]:
@@ -124,7 +160,7 @@ def may_draft(session: Session, inquiry_id: UUID, settings: Settings) -> bool:
 def recompose(
     session: Session,
     draft_id: UUID,
-    passage_ids: Sequence[str],
+    passages: Sequence[Passage],
     frame: Frame,
     *,
     staff: Staff,
@@ -134,10 +170,8 @@ def recompose(
     """Make the pending draft of the sentences a caseworker ticked, verbatim, without any model.
 
     Raises:
-        TextRefused: Nothing is ticked, or no such sentence is in force. Others: `inquiries.recompose`.
+        TextRefused: Nothing is ticked. Others: `inquiries.recompose`.
     """
-    found = {p.id: p for p in passages_of(session, {i.rpartition("#")[0] for i in passage_ids})}
-    passages = [found[i] for i in passage_ids if i in found]
     draft_row = session.get(Draft, draft_id)
     if draft_row is None or not passages:
         raise TextRefused("根拠の文を一つ以上選んでください。")

@@ -28,6 +28,7 @@ from bot.models import (
     HandOffReason,
     Inquiry,
     InquiryStatus,
+    KnowledgeArticle,
     Message,
     OutboxMessage,
     Role,
@@ -38,6 +39,7 @@ from bot.models import (
 from bot.privacy import mask
 from channels.message import MAX_TEXT_UNITS, storable, utf16_units
 from responders.draft import DraftResult, Wish
+from responders.knowledge import Passage
 
 MAX_HINT = 200
 """Characters of a caseworker's hint."""
@@ -185,6 +187,7 @@ def on_unsend(session: Session, inquiry_id: UUID) -> None:
         session.execute(sa.delete(TrainingExample).where(col(TrainingExample.inquiry_id) == inquiry.id))
         inquiry.prediction = {**inquiry.prediction, "words": []}
         session.add(inquiry)
+        _forget_words(session, inquiry)
         if inquiry.status not in QUEUE_STATUSES:
             continue
         if words(session, inquiry):
@@ -250,6 +253,7 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
         text="",
         ready=False,
         passages=_plain(sources),
+        article_versions=_versions(session, sources),
     )
     _word(draft, text, result)
     session.add(draft)
@@ -264,7 +268,7 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
         draft=draft.id,
         origin=draft.origin,
         ready=draft.ready,
-        model=draft.model,
+        model=_for_log(draft.model),
         passages=[p.id for p in sources],
     )
     return True
@@ -295,7 +299,7 @@ def improve(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
         draft=draft.id,
         origin=draft.origin,
         ready=draft.ready,
-        model=draft.model,
+        model=_for_log(draft.model),
     )
     return True
 
@@ -335,6 +339,7 @@ def recompose(
     before = [p["article"] + "#" + str(p["ordinal"]) for p in draft.passages]
     _word(draft, text, result)
     draft.passages = _plain(result.passages)
+    draft.article_versions = _versions(session, result.passages)
     session.add(draft)
     ticked = [p.id for p in result.passages]
     note(session, inquiry, staff.login, "recompose", screen, draft=draft.id, before=before, ticked=ticked)
@@ -345,6 +350,31 @@ def _word(draft: Draft, text: str, result: DraftResult) -> None:
     draft.text, draft.origin, draft.ready = text, result.origin, result.ready
     draft.sentences, draft.findings = _plain(result.sentences), _plain(result.findings)
     draft.flags, draft.model = list(result.flags), dict(result.model)
+    draft.times = {**(draft.times or {}), **result.times}
+
+
+def _for_log(model: dict[str, Any]) -> dict[str, Any]:
+    """What the audit log keeps about a model; not what it wrote, for it may have read a citizen's words."""
+    kept = {name: value for name, value in model.items() if name not in ("text", "gate")}
+    return {**kept, "passed": model["gate"]["passed"]} if model else {}
+
+
+def _forget_words(session: Session, inquiry: Inquiry) -> None:
+    """What a model wrote after it had read the citizen's words goes with them."""
+    for draft in session.exec(select(Draft).where(Draft.inquiry_id == inquiry.id)):
+        if draft.model.get("mode") == "answer":
+            draft.model = {**draft.model, "text": "", "gate": {**draft.model["gate"], "reason": ""}}
+            draft.flags = [flag.partition(":")[0] for flag in draft.flags]
+            session.add(draft)
+
+
+def _versions(session: Session, passages: Sequence[Passage]) -> dict[str, int]:
+    """Which version of each quoted article is in force now."""
+    query = select(KnowledgeArticle.article, sa.func.max(KnowledgeArticle.version)).where(
+        col(KnowledgeArticle.article).in_({p.article for p in passages}),
+        col(KnowledgeArticle.retired_at).is_(None),
+    )
+    return dict(session.exec(query.group_by(KnowledgeArticle.article)).all())
 
 
 def _plain(values: Sequence[Any]) -> list[Any]:

@@ -7,7 +7,7 @@ kept, and the pending drafts that cite the article are made anew.
 import hashlib
 import secrets
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
@@ -37,7 +37,9 @@ from responders.knowledge import Article, Passage, split_passages
 from responders.retrieve import Embed, Index
 
 EMBED_AT_ONCE = 64
-"""Passages that are embedded between two short transactions."""
+"""Texts that are embedded between two short transactions."""
+EMBED_AT_IMPORT = 2_000
+"""An import with more new texts leaves them to the worker: found by their words at once, by sense soon."""
 
 
 class ArticleChanged(Conflict):
@@ -83,7 +85,8 @@ def import_articles(
         session: The caller's transaction.
         articles: The whole knowledge, or a part of it with ``retire_missing=False``.
         actor: Who imports.
-        embed: Makes the vectors; None: the worker does it later, or the search is lexical only.
+        embed: Makes the vectors of what no version has embedded yet; None, or more than `EMBED_AT_IMPORT`
+            texts: the worker does it later.
         retire_missing: Imported articles that are not in the list are retired.
     """
     known = _standings(session)
@@ -93,9 +96,10 @@ def import_articles(
     gone = gone if retire_missing else set()
     updated = {a.id for a in changed if a.id in known and known[a.id].in_force}
     departments = set(session.exec(select(Department.id)))
+    vectors = _vectors_of({p.ranked for a in changed for p in split_passages(a)}, embed)
     for article in changed:
         department = article.department if article.department in departments else FRONT_DESK
-        _replace(session, article, department, embed=embed)
+        _replace(session, article, department, vectors=vectors)
     for article_id in sorted(gone):
         _retire(session, article_id)
     _renew_drafts(session, updated | gone)
@@ -157,7 +161,7 @@ def _replace(
     article: Article,
     department_id: str,
     *,
-    embed: Embed | None = None,
+    vectors: Mapping[str, NDArray[np.float32]] | None = None,
     edited_by: UUID | None = None,
     review_on: date | None = None,
 ) -> KnowledgeArticle:
@@ -167,7 +171,7 @@ def _replace(
         session: The caller's transaction.
         article: The new content.
         department_id: Where it belongs; must exist.
-        embed: Makes the vectors; None: they stay empty.
+        vectors: By `Passage.ranked`; what is missing stays empty for the worker.
         edited_by: The person on the console; None: an import, which keeps the review date there was.
         review_on: When to look at it again, if a person says so.
     """
@@ -190,7 +194,7 @@ def _replace(
     )
     session.add(row)
     session.flush()
-    _add_passages(session, row.id, article, embed)
+    _add_passages(session, row.id, article, vectors or {})
     return row
 
 
@@ -225,10 +229,19 @@ def _retire(session: Session, article_id: str, retired_by: UUID | None = None) -
     )
 
 
-def _add_passages(session: Session, article_row: UUID, article: Article, embed: Embed | None) -> None:
-    passages = split_passages(article)
-    vectors = embed([p.context for p in passages]) if embed else [None] * len(passages)
-    for passage, vector in zip(passages, vectors, strict=True):
+def _vectors_of(texts: set[str], embed: Embed | None) -> dict[str, NDArray[np.float32]]:
+    """Every text once, however many articles share it; a large import's are left to the worker."""
+    if embed is None or not texts or len(texts) > EMBED_AT_IMPORT:
+        return {}
+    ordered = sorted(texts)
+    return dict(zip(ordered, embed(ordered), strict=True))
+
+
+def _add_passages(
+    session: Session, article_row: UUID, article: Article, vectors: Mapping[str, NDArray[np.float32]]
+) -> None:
+    for passage in split_passages(article):
+        vector = vectors.get(passage.ranked)
         session.add(
             KnowledgePassage(
                 article_row=article_row,
@@ -455,8 +468,8 @@ class Knowledge:
     Args:
         engine: The product's database.
         embed: Encodes questions; None: lexical search only.
-        embed_passages: Encodes the passages that the console, which has no encoder, saved without vectors;
-            None: while there are such passages, the search is lexical only.
+        embed_passages: Encodes the passages that the console, which has no encoder, or a large import saved
+            without vectors. While there are such passages, the search is lexical only.
     """
 
     def __init__(self, engine: Engine, embed: Embed | None, embed_passages: Embed | None = None) -> None:
@@ -464,9 +477,13 @@ class Knowledge:
         self._stamp: tuple[int, datetime | None, datetime | None] | None = None
         self._index = Index([])
         self._lock = threading.Lock()
+        self._filling: threading.Thread | None = None
 
     def index(self) -> Index:
-        """The current index; the first call after a change reads it, and fills in missing vectors."""
+        """The current index; the first call after a change reads it, and fills in a few missing vectors.
+
+        Many missing vectors, as after a large import, are made by a thread: nobody's draft waits for them.
+        """
         with self._lock:
             if (stamp := self._read_stamp()) != self._stamp:
                 self._fill_vectors()
@@ -487,41 +504,65 @@ class Knowledge:
 
     def _fill_vectors(self) -> None:
         """Embed what has no vector yet. Nothing is locked meanwhile; a second worker may do the same."""
-        if self._embed_passages is None:
+        if self._embed_passages is None or (self._filling and self._filling.is_alive()):
             return
+        missing: dict[str, list[UUID]] = {}
         with reading(self._engine) as session:
-            rows = session.execute(_searchable().where(col(KnowledgePassage.vector).is_(None))).all()
-            missing = [(p.id, _passage(p, a).context) for p, a in rows]
-        for start in range(0, len(missing), EMBED_AT_ONCE):
-            part = missing[start : start + EMBED_AT_ONCE]
-            vectors = self._embed_passages([context for _, context in part])
+            rows = session.execute(_searchable("public").where(col(KnowledgePassage.vector).is_(None))).all()
+            for passage, article in rows:
+                missing.setdefault(_passage(passage, article).ranked, []).append(passage.id)
+        if len(missing) <= EMBED_AT_IMPORT:
+            self._embed_missing(self._embed_passages, missing)
+        else:
+            arguments = (self._embed_passages, missing)
+            self._filling = threading.Thread(target=self._fill_later, args=arguments, daemon=True)
+            self._filling.start()
+
+    def _fill_later(self, embed: Embed, missing: Mapping[str, Sequence[UUID]]) -> None:
+        try:
+            self._embed_missing(embed, missing)
+        finally:
+            # The next call reads the index again, and makes what a failure left out.
+            with self._lock:
+                self._stamp, self._filling = None, None
+
+    def _embed_missing(self, embed: Embed, missing: Mapping[str, Sequence[UUID]]) -> None:
+        """Every text once, in short transactions."""
+        texts = list(missing)
+        for start in range(0, len(texts), EMBED_AT_ONCE):
+            part = texts[start : start + EMBED_AT_ONCE]
+            vectors = embed(part)
             with transaction(self._engine) as session:
-                for (passage_id, _), vector in zip(part, vectors, strict=True):
-                    _store_vector(session, passage_id, vector)
+                for text, vector in zip(part, vectors, strict=True):
+                    _store_vector(session, missing[text], vector)
 
 
-def _store_vector(session: Session, passage_id: UUID, vector: NDArray[np.float32]) -> None:
-    session.execute(
-        sa.update(KnowledgePassage)
-        .where(col(KnowledgePassage.id) == passage_id, col(KnowledgePassage.vector).is_(None))
-        .values(vector=_stored(vector))
-    )
+def _store_vector(session: Session, passages: Sequence[UUID], vector: NDArray[np.float32]) -> None:
+    for start in range(0, len(passages), 500):
+        session.execute(
+            sa.update(KnowledgePassage)
+            .where(
+                col(KnowledgePassage.id).in_(passages[start : start + 500]),
+                col(KnowledgePassage.vector).is_(None),
+            )
+            .values(vector=_stored(vector))
+        )
 
 
-def _searchable() -> sa.Select[KnowledgePassage, KnowledgeArticle]:
-    """The passages that a citizen's question may find, with their articles, in reading order."""
+def _searchable(*classes: str) -> sa.Select[KnowledgePassage, KnowledgeArticle]:
+    """Passages in force of articles of these classes, with their articles, in reading order."""
     return (
         sa.select(KnowledgePassage, KnowledgeArticle)
         .join(KnowledgeArticle, col(KnowledgePassage.article_row) == col(KnowledgeArticle.id))
-        .where(_in_force(), col(KnowledgeArticle.data_class) == "public")
+        .where(_in_force(), col(KnowledgeArticle.data_class).in_(classes))
         .order_by(col(KnowledgeArticle.article), col(KnowledgePassage.ordinal))
     )
 
 
 def _read_index(session: Session, embed: Embed | None) -> Index:
-    rows = session.execute(_searchable()).all()
-    passages = [_passage(p, a) for p, a in rows]
-    return Index(passages, _vectors(p for p, _ in rows), embed)
+    rows = session.execute(_searchable("public")).all()
+    vectors = _vectors(p for p, _ in rows)
+    return Index([_passage(p, a) for p, a in rows], vectors, None if vectors is None else embed)
 
 
 def _passage(row: KnowledgePassage, article: KnowledgeArticle) -> Passage:
@@ -552,10 +593,32 @@ def article_versions(session: Session, articles: Iterable[str], today: date) -> 
 
 def passages_of(session: Session, articles: Iterable[str]) -> list[Passage]:
     """Every sentence in force of these articles in reading order, titles left out: what one may tick."""
-    query = _searchable().where(
+    query = _searchable("public", "canned").where(
         col(KnowledgeArticle.article).in_(list(articles)), col(KnowledgePassage.ordinal) > 0
     )
     return [_passage(p, a) for p, a in session.execute(query)]
+
+
+def find_articles(
+    session: Session, *, data_class: str = "public", department_id: str = "", words: str = "", limit: int = 50
+) -> list[KnowledgeArticle]:
+    """Articles in force that a person may choose from, ordered by title, bodies not loaded.
+
+    Args:
+        session: The caller's transaction.
+        data_class: ``public`` or ``canned``.
+        department_id: Only this department's; empty: all.
+        words: Only those that hold every one of these blank-separated words in title or body.
+        limit: How many at most.
+    """
+    query = select(KnowledgeArticle).where(_in_force(), KnowledgeArticle.data_class == data_class)
+    if department_id:
+        query = query.where(KnowledgeArticle.department_id == department_id)
+    for word in words.split():
+        fields = (KnowledgeArticle.title, KnowledgeArticle.body)
+        query = query.where(sa.or_(*(col(field).icontains(word, autoescape=True) for field in fields)))
+    ordered = query.order_by(col(KnowledgeArticle.title)).limit(limit)
+    return list(session.exec(ordered.options(defer(KnowledgeArticle.body))))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)

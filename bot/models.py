@@ -346,6 +346,10 @@ class Draft(SQLModel, table=True):
     passages: list[Any] = _json(list)
     flags: list[Any] = _json(list)
     model: dict[str, Any] = _json(dict)
+    article_versions: dict[str, Any] = _json(dict)
+    """Article id → the version on which the draft stands."""
+    times: dict[str, Any] = _json(dict)
+    """Seconds of selection, template, model and check."""
     second_kind: str = ""
     """``easy`` for やさしい日本語, a language code, or empty: no second text."""
     second_text: str = ""
@@ -371,6 +375,35 @@ class Approval(SQLModel, table=True):
     confirmed: list[Any] = _json(list)
     """Findings the person confirmed instead of editing."""
     approved_at: datetime = _time()
+
+
+class ModelEvaluation(SQLModel, table=True):
+    """What one language model was measured at, in one mode, on the bundled questions and attacks."""
+
+    id: UUID = _id()
+    mode: str
+    model: str
+    """What the endpoint says that it serves; the configured name when it does not say."""
+    sha256: str
+    """Of the model's file; empty when the endpoint does not tell."""
+    prompt_version: str
+    data_sha256: str
+    """Of articles, questions and attacks together."""
+    figures: dict[str, Any] = _json(dict)
+    passed: bool
+    created_at: datetime = _time()
+
+
+class DraftingMode(SQLModel, table=True):
+    """An administrator's decision how the model works; the newest counts."""
+
+    id: UUID = _id()
+    mode: str
+    """``rewrite`` or ``answer``."""
+    evaluation_id: UUID | None = Field(default=None, foreign_key="modelevaluation.id")
+    """The passed evaluation behind ``answer``."""
+    decided_by: UUID = Field(foreign_key="staff.id")
+    decided_at: datetime = _time()
 
 
 class FixedText(SQLModel, table=True):

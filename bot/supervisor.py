@@ -18,6 +18,9 @@ from bot.settings import Settings
 READY_SECONDS = 180
 STOP_SECONDS = 15
 CALM_SECONDS = 60
+ASK_SECONDS = 5.0
+"""Between two questions to a child that could hang."""
+LLM_HANG_SECONDS = 20.0
 RASA_PORT, LLM_PORT, PHONE_PORT = 8805, 8806, 8801
 
 
@@ -30,6 +33,10 @@ class Child:
     environment: dict[str, str] = field(default_factory=dict)
     ready_url: str = ""
     """Answers 200 when the process is ready; empty: ready when it runs."""
+    hang_seconds: float = 0.0
+    """Longest silence of a process that was ready before it is killed and started anew; 0: not watched."""
+    answered_at: float = 0.0
+    asked_at: float = 0.0
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     pause_seconds: float = 1.0
@@ -48,7 +55,18 @@ class Child:
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
-        self.started_at = time.monotonic()
+        self.started_at, self.answered_at = time.monotonic(), 0.0
+
+    def is_hung(self) -> bool:
+        """Whether it has answered once, lives, and has been silent for too long; asked every few seconds."""
+        at = time.monotonic()
+        if not self.hang_seconds or at - self.asked_at < min(ASK_SECONDS, self.hang_seconds):
+            return False
+        self.asked_at = at
+        if self.is_ready():
+            self.answered_at = time.monotonic()
+        alive = self.process is not None and self.process.poll() is None
+        return alive and bool(self.answered_at) and at - self.answered_at > self.hang_seconds
 
     def is_ready(self) -> bool:
         """Whether it answers."""
@@ -116,7 +134,7 @@ def _llm(settings: Settings) -> Child:
 
     path = settings.llm_model_path or default_model_path()
     command = [sys.executable, "-m", "responders.serve", "--model", str(path), "--port", str(LLM_PORT)]
-    return Child("llm", command, {}, f"http://127.0.0.1:{LLM_PORT}/health")
+    return Child("llm", command, {}, f"http://127.0.0.1:{LLM_PORT}/health", LLM_HANG_SECONDS)
 
 
 def embedded_llm_url() -> str:
@@ -164,10 +182,18 @@ class Supervisor:
                 return 0 if self._stop.is_set() else 1
             say("\n".join(["", "Ready.", *addresses, f"Logs: {self._log_dir}/   Stop: Ctrl-C", ""]))
             while not self._stop.wait(0.5):
-                self._restart_dead()
+                self.watch()
             return 0
         finally:
             self._stop_all()
+
+    def watch(self) -> None:
+        """Kill what hangs, start what died."""
+        for child in self._children:
+            if child.is_hung():
+                say(f"{child.name} does not answer; ending it")
+                child.stop(signal.SIGKILL)
+        self._restart_dead()
 
     def _wait_ready(self) -> bool:
         deadline, waiting = time.monotonic() + READY_SECONDS, list(self._children)

@@ -199,8 +199,8 @@ def strict_gate(text: str, selected: Sequence[Passage]) -> GateResult:
     """
     if not text.strip():
         return GateResult(False, "empty")
-    if foul := _foul(text, "".join(passage.text for passage in selected)):
-        return GateResult(False, f"glyph: {foul}")
+    if odd := foul(text, "".join(passage.text for passage in selected)):
+        return GateResult(False, f"glyph: {odd}")
     groups: dict[int, list[str]] = {}
     for sentence in split_sentences(text):
         shares = [_share(sentence, passage.text) for passage in selected]
@@ -234,7 +234,7 @@ def _differs(draft: str, source: str) -> str:
     return _differing_verb(new, old) or _differing_noun(new, old)
 
 
-def _foul(text: str, known: str) -> str:
+def foul(text: str, known: str) -> str:
     """Characters that no honest rewrite holds; empty when there are none.
 
     What nobody sees, or no encoding can write, comes first: it must not reach a comparison or a screen.

@@ -1,19 +1,21 @@
 """From a message to a draft, as one visible list of steps; each may stop it with a typed status.
 
-The citizen's message only ranks the city's sentences. It is never shown to the model and never a source.
+The citizen's message only ranks the city's sentences. It is never a source, and no model sees it, unless an
+administrator switched ``answer`` mode on for a site's own model: then every check stands between the two.
 """
 
 import re
+import time
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Literal
 
-from responders.checks import Finding, Register, check, strict_gate, strip_control_tokens, support
+from responders.checks import Finding, Register, check, foul, strict_gate, strip_control_tokens, support
 from responders.errors import BadCompletion, DraftTimeout, ModelError, ModelUnavailable
 from responders.knowledge import Passage, split_sentences
-from responders.llm import PARAMETERS, Llm, Rewrite
+from responders.llm import PARAMETERS, Llm, Mode, Rewrite
 from responders.retrieve import Index, Selection
 
 Status = Literal["drafted", "no_source", "handed_off"]
@@ -27,6 +29,7 @@ SENTENCES = 4
 LENGTHS: dict[Length, int] = {"short": 2, "normal": SENTENCES, "long": 7}
 """Sentences of a draft; a list that belongs to one of them comes on top."""
 HINT_SENTENCES = 2
+_CITATION = re.compile(r"\s*\[(\d{1,3})\]")
 _PLEASE = re.compile(r"(?<=くださ)い。$")
 
 
@@ -64,12 +67,13 @@ class DraftResult:
     flags: tuple[str, ...] = ()
     """Why it is as it is: ``message_cut``, ``message_empty``, ``drafting_off``, ``low_score``,
     ``model_unavailable``, ``model_timeout``, ``model_length``, ``model_bad``, ``gate: <reason>``,
-    ``finding: <kind>``."""
+    ``answer: <reason>``, ``finding: <kind>``."""
     findings: tuple[Finding, ...] = ()
     """Every place that the sources do not carry."""
     model: dict[str, Any] = field(default_factory=dict)
-    """name, prompt_version, parameters, prompt_tokens, completion_tokens, seconds, gate (passed, reason),
-    text (what the model wrote); empty when no model was asked."""
+    """mode, name, served and sha256 (what the endpoint says of itself), prompt_version, parameters,
+    prompt_tokens, completion_tokens, seconds, gate (passed, reason), text (what the model wrote); empty when
+    no model was asked."""
     passages: tuple[Passage, ...] = ()
     """The selected sentences, in the body's order."""
     score: float = 0.0
@@ -80,6 +84,8 @@ class DraftResult:
     """Who worded the body."""
     ready: bool = False
     """May be approved in one click: drafted, and no hard finding."""
+    times: dict[str, float] = field(default_factory=dict)
+    """Seconds of the steps that took place: ``select``, ``template``, ``model``, ``check``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,7 @@ class _Case:
     register: Register
     abstain_below: float
     wish: Wish
+    mode: Mode
     result: DraftResult
 
 
@@ -109,6 +116,7 @@ def draft(
     register: Register | None = None,
     abstain_below: float | None = None,
     wish: Wish | None = None,
+    mode: Mode = "rewrite",
 ) -> DraftResult:
     """Draft the body of an answer to one message.
 
@@ -122,6 +130,7 @@ def draft(
         register: The city's own names and phones.
         abstain_below: Smallest score that counts as an answer; default: the index's own.
         wish: How a caseworker wants it.
+        mode: What the model does: join the sentences, or read the message and answer from them.
 
     Returns:
         Always a result, whatever the model does: its errors become flags and the verbatim sentences stay.
@@ -129,10 +138,10 @@ def draft(
     case = _Case(
         text, index, llm, departments, today, drafting_enabled, register or Register(),
         index.abstain_below if abstain_below is None else abstain_below,
-        wish or Wish(), DraftResult("drafted", ""),
+        wish or Wish(), mode, DraftResult("drafted", ""),
     )  # fmt: skip
     for step in STEPS:
-        case = step(case)
+        case = _clocked(step, case)
         if case.result.status != "drafted":
             break
     return case.result
@@ -143,14 +152,38 @@ def reword(
 ) -> DraftResult:
     """Let the model reword a verbatim draft; it stays verbatim, with the reason, when the gate says no."""
     case = _given(result, llm, register, tone)
-    return _check(_reword(case)).result
+    return _clocked(_check, _clocked(_write, case)).result
+
+
+def answer(
+    result: DraftResult,
+    message: str,
+    llm: Llm,
+    register: Register | None = None,
+    tone: Tone = "standard",
+) -> DraftResult:
+    """Let the model read the message and answer it from a verbatim draft's sentences.
+
+    Only for models that passed the evaluation of this mode. The draft stays verbatim, with the reason, unless
+    each sentence cites a given one that carries it and no check has a hard finding.
+
+    Args:
+        result: A draft in the city's own sentences.
+        message: The citizen's message, personal data masked.
+        llm: The site's model.
+        register: The city's own names and phones.
+        tone: As `Wish.tone`.
+    """
+    case = replace(_given(result, llm, register, tone), text=sanitise(message), mode="answer")
+    return _clocked(_check, _clocked(_write, case)).result
 
 
 def take(
     result: DraftResult, llm: Llm, rewrite: Rewrite, register: Register | None = None, tone: Tone = "standard"
 ) -> DraftResult:
     """As `reword`, for what the model has written already (a stream that ended)."""
-    return _check(_gated(_given(result, llm, register, tone), llm, rewrite)).result
+    case = _clocked(_check, _gated(_given(result, llm, register, tone), llm, rewrite))
+    return replace(case.result, times=case.result.times | {"model": round(rewrite.seconds, 3)})
 
 
 def compose(
@@ -175,7 +208,16 @@ def to_join(passages: Sequence[Passage]) -> list[str]:
 
 def _given(result: DraftResult, llm: Llm | None, register: Register | None, tone: Tone) -> _Case:
     own = register or Register()
-    return _Case("", Index(()), llm, None, None, True, own, 0.0, Wish(tone=tone), result)
+    return _Case("", Index(()), llm, None, None, True, own, 0.0, Wish(tone=tone), "rewrite", result)
+
+
+def _clocked(step: Callable[[_Case], _Case], case: _Case) -> _Case:
+    started = time.perf_counter()
+    case = step(case)
+    if name := _CLOCKED.get(step):
+        times = case.result.times | {name: round(time.perf_counter() - started, 3)}
+        case = replace(case, result=replace(case.result, times=times))
+    return case
 
 
 def sanitise(message: str) -> str:
@@ -247,31 +289,69 @@ def _voiced(text: str, tone: Tone) -> str:
     return text.removesuffix("。") if tone == "list" else text
 
 
-def _reword(case: _Case) -> _Case:
-    lines = to_join(case.result.passages)
-    if case.llm is None or not lines:
+def _write(case: _Case) -> _Case:
+    """Ask the model, in the case's mode; an error leaves the verbatim sentences."""
+    llm, passages = case.llm, case.result.passages
+    lines = [p.text for p in passages] if case.mode == "answer" else to_join(passages)
+    if llm is None or not lines:
         return case
     try:
-        rewrite = case.llm.rewrite(lines)
+        written = llm.answer(case.text, lines) if case.mode == "answer" else llm.rewrite(lines)
     except ModelError as error:
-        record = _record(case.llm, None, False, str(error))
-        return _flagged(case, MODEL_FLAGS[type(error)], model=record)
-    return _gated(case, case.llm, rewrite)
+        return _flagged(case, MODEL_FLAGS[type(error)], model=_record(case, llm, None, str(error)))
+    return _gated(case, llm, written)
 
 
-def _gated(case: _Case, llm: Llm, rewrite: Rewrite) -> _Case:
-    """Take the rewrite only when it is whole and the strict gate lets it through."""
-    joined = [passage for passage in case.result.passages if _is_sentence(passage.text)]
-    if rewrite.finish_reason != "stop":
-        flag = "model_length" if rewrite.finish_reason == "length" else "model_bad"
-        return _flagged(
-            case, flag, model=_record(llm, rewrite, False, f"finish_reason {rewrite.finish_reason}")
-        )
-    gate = strict_gate(rewrite.text, joined)
-    case = replace(case, result=replace(case.result, model=_record(llm, rewrite, gate.passed, gate.reason)))
+def _gated(case: _Case, llm: Llm, written: Rewrite) -> _Case:
+    """Take what the model wrote only when it is whole and the mode's gate lets it through."""
+    if written.finish_reason != "stop":
+        flag = "model_length" if written.finish_reason == "length" else "model_bad"
+        reason = f"finish_reason {written.finish_reason}"
+        return _flagged(case, flag, model=_record(case, llm, written, reason))
+    if case.mode == "answer":
+        sentences, reason = _cited(written.text, case.result.passages, case.register)
+    else:
+        sentences, reason = _joined(written.text, case.result.passages)
+    case = replace(case, result=replace(case.result, model=_record(case, llm, written, reason)))
+    if reason:
+        return _flagged(case, f"{'answer' if case.mode == 'answer' else 'gate'}: {reason}")
+    return _rendered(case, sentences, "model")
+
+
+def _joined(text: str, passages: Sequence[Passage]) -> tuple[list[DraftSentence], str]:
+    """A rewrite's sentences between the list rows, or why the strict gate refuses it."""
+    joined = [passage for passage in passages if _is_sentence(passage.text)]
+    gate = strict_gate(text, joined)
     if not gate.passed:
-        return _flagged(case, f"gate: {gate.reason}")
-    return _rendered(case, _interleaved(split_sentences(rewrite.text), case.result.passages, joined), "model")
+        return [], gate.reason
+    return _interleaved(split_sentences(text), passages, joined), ""
+
+
+def _cited(text: str, passages: Sequence[Passage], register: Register) -> tuple[list[DraftSentence], str]:
+    """An answer's sentences with what each cites, or the first thing that its sources do not carry."""
+    if odd := foul(_CITATION.sub("", text), "".join(passage.text for passage in passages)):
+        return [], f"glyph: {odd}"
+    sentences = []
+    for said, numbers in _with_citations(text):
+        if not numbers or not all(1 <= n <= len(passages) for n in numbers):
+            return [], f"no source named: {said[:40]}"
+        level, cited = support(said, [passages[n - 1] for n in numbers])
+        if level == "unsupported":
+            return [], f"not in the source it names: {said[:40]}"
+        sentences.append(DraftSentence(said, level, cited))
+    for finding in check([s.text for s in sentences], passages, register):
+        if finding.hard:
+            return [], f"{finding.kind}: {finding.text[:40]}"
+    return sentences, ""
+
+
+def _with_citations(text: str) -> Iterator[tuple[str, list[int]]]:
+    """Each sentence without its marks, and the numbers that follow it or stand in it."""
+    # A mark behind the full stop belongs to the sentence before it.
+    text = re.sub(r"。((?:\s*\[\d{1,3}\])+)", r"\1。", text)
+    for sentence in split_sentences(text):
+        if said := _CITATION.sub("", sentence).strip():
+            yield said, [int(n) for n in _CITATION.findall(sentence)]
 
 
 def _interleaved(
@@ -308,10 +388,16 @@ STEPS: tuple[Callable[[_Case], _Case], ...] = (
     _select,
     _abstain,
     _render_verbatim,
-    _reword,
+    _write,
     _check,
 )
 """The pipeline; a step that sets another status than ``drafted`` ends it."""
+_CLOCKED: dict[Callable[[_Case], _Case], str] = {
+    _select: "select",
+    _render_verbatim: "template",
+    _write: "model",
+    _check: "check",
+}
 
 MODEL_FLAGS: dict[type[ModelError], str] = {
     ModelUnavailable: "model_unavailable",
@@ -329,16 +415,21 @@ def _flagged(case: _Case, flag: str, model: dict[str, Any] | None = None) -> _Ca
     return replace(case, result=replace(result, flags=(*result.flags, flag), model=model or result.model))
 
 
-def _record(llm: Llm, rewrite: Rewrite | None, passed: bool, reason: str) -> dict[str, Any]:
+def _record(case: _Case, llm: Llm, written: Rewrite | None, reason: str) -> dict[str, Any]:
+    """What is kept about a request to the model; an empty reason means that the gate let its text through."""
+    served = llm.served()
     return {
+        "mode": case.mode,
         "name": llm.model,
-        "prompt_version": llm.prompt_version,
-        "parameters": PARAMETERS,
-        "prompt_tokens": rewrite.prompt_tokens if rewrite else 0,
-        "completion_tokens": rewrite.completion_tokens if rewrite else 0,
-        "seconds": round(rewrite.seconds, 3) if rewrite else None,
-        "gate": {"passed": passed, "reason": reason},
-        "text": rewrite.text if rewrite else "",
+        "served": served.model,
+        "sha256": served.sha256,
+        "prompt_version": llm.prompt_versions[case.mode],
+        "parameters": dict(written.parameters) if written else PARAMETERS,
+        "prompt_tokens": written.prompt_tokens if written else 0,
+        "completion_tokens": written.completion_tokens if written else 0,
+        "seconds": round(written.seconds, 3) if written else None,
+        "gate": {"passed": not reason, "reason": reason},
+        "text": written.text if written else "",
     }
 
 

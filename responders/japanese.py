@@ -3,9 +3,12 @@
 import re
 import threading
 import unicodedata
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
+import yaml
 from sudachipy import Dictionary, SplitMode
 
 _CONTENT = ("名詞", "動詞", "形容詞", "形状詞", "接尾辞", "副詞", "代名詞")
@@ -57,6 +60,22 @@ def words(text: str) -> tuple[str, ...]:
     normal = unicodedata.normalize("NFKC", text)
     found = ((m.normalized_form(), m.part_of_speech()[0]) for m in tokens(normal))
     return tuple(word for word, kind in found if kind in _CONTENT and word not in _EMPTY)
+
+
+def official(text: str) -> str:
+    """The text with lay words put into the city's: 国保 becomes 国民健康保険 (``lay_words.yaml``)."""
+    pattern, written = _lay_words()
+    return pattern.sub(lambda found: written[found[0]], text)
+
+
+@cache
+def _lay_words() -> tuple[re.Pattern[str], Mapping[str, str]]:
+    file = Path(__file__).with_name("lay_words.yaml")
+    listed: Mapping[str, Sequence[str]] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    # The city's own words stand in the pattern too, or 紙おむつ would become 紙紙おむつ.
+    written = {lay: word for word, said in listed.items() for lay in said} | {word: word for word in listed}
+    longest_first = sorted(written, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))), written
 
 
 @lru_cache(maxsize=4_000)

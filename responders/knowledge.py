@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from responders.errors import BadArticle
+from responders.japanese import official
 
 MAX_ARTICLE_BYTES = 200_000
 MAX_PASSAGE_CHARS = 300
@@ -85,8 +86,22 @@ class Passage:
 
     @property
     def context(self) -> str:
-        """Title, headings and text on one line: what is embedded, and where names may come from."""
+        """Title, headings and text on one line: where a draft's names may come from."""
         return " ".join(dict.fromkeys(part for part in (self.article_title, self.heading, self.text) if part))
+
+    @property
+    def is_row(self) -> bool:
+        """Whether it is a list row, which says little without its heading, rather than a sentence."""
+        return bool(self.heading) and not self.text.endswith("。")
+
+    @property
+    def ranked(self) -> str:
+        """What is embedded and counted: the city's words for the text, a list row after its heading.
+
+        Without the article's title: that has a vector of its own, and sentences that several articles
+        share need only one.
+        """
+        return official(f"{self.heading} {self.text}" if self.is_row else self.text)
 
 
 def read_markdown(path: Path) -> Article:

@@ -6,65 +6,39 @@ The message is untrusted: it only ranks the city's sentences and never becomes a
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 
-from responders.japanese import asks, clauses, words
+from responders.japanese import asks, clauses, official, words
 from responders.knowledge import Passage
+from responders.ranking import View, Weights, kinds_asked, log_chances, shipped
 
 Floats = NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Floats]
 """Texts to unit vectors, shape (len(texts), dimensions)."""
 
-ABSTAIN_BELOW, ABSTAIN_BELOW_LEXICAL = 0.88, 0.15
-"""Below it nothing answers: the best sentence's cosine; without an encoder the article's score."""
-DENSE_WEIGHT = 0.6
-"""Share of the dense score in a sentence's score; without an encoder the lexical score stands alone."""
-DEPARTMENT_BONUS = 0.05
-"""Added to an article times the chance of its department; no filter, for routing may be wrong."""
+MAX_ASKED = 4
+"""How many asking clauses rank on their own; each costs one run of the encoder."""
+LOOKED_AT_AGAIN = 8
+"""How many leading articles are judged by their sentences too."""
+SECOND_ARTICLE = 0.15
+"""From this chance on a second article may add sentences to a draft."""
 SWITCH_ARTICLE_RATIO = 4.0
 """By how much a second article must answer a clause better than the main one."""
+MAX_LIST_ROWS = 8
 K1, B = 1.2, 0.75
 
-CUE_BONUS = 0.15
-"""Added where a sentence holds the kind of fact that the clause asks for."""
-MAX_LIST_ROWS = 8
-CUES = tuple(
-    (re.compile(question), re.compile(answer))
-    for question, answer in (
-        (
-            r"いくら|なんぼ|料金|費用|値段|金額|手数料|お金|お代|代金|無料|有料|タダ|ただで|何円|高い|安く|かか[りる]|もらえ|額",
-            r"円|無料|手数料|料金|費用|代金|割|分の",
-        ),
-        (
-            r"いつまで|いつから|期限|締め?切|何日|何月|何か月|何週間|日数|どのくらい|間に合",
-            r"まで|から|以内|期限|締め?切|\d日|か月|前日",
-        ),
-        (r"いつ|何時|時間|日曜|土曜|休日|祝日|夜|土日|平日", r"\d時|午前|午後|曜|平日|休日|祝日|夜間|\d月"),
-        (r"どこ|場所|窓口|行けば|持って行", r"窓口|[課所館]で|センター|場所|階"),
-        (
-            r"持ち物|必要な?(?:もの|物|書類)|何が(?:必要|い[りる])|何を持|書類",
-            r"お持ち|必要|持参|書類|証明書",
-        ),
-        (r"電話|連絡先|問い?合わせ|予約", r"電話|\d{2,4}-\d{2,4}|予約|問い?合わせ"),
-        (r"代理|代わり|家族|本人以外|委任", r"代理|委任|家族|本人以外"),
-        (
-            r"ネット|オンライン|スマホ|ホームページ|郵送|コンビニ",
-            r"インターネット|オンライン|郵送|ホームページ|コンビニ|電子",
-        ),
-        (r"対象|もらえ|受けられ|誰が|だれが|資格|条件", r"対象|方が|方は|以上|未満|限り"),
-        (r"どう(?:やって|すれば|したら)|方法|手続き?|申し?込|申請|やり方", r"申請|申し?込|手続|届|提出|方法"),
-    )
-)
-"""What a clause asks for, and how a sentence that answers it looks."""
 _LEANS_ON_PREVIOUS = re.compile(
     r"(?:ただし|[こそ]の(?:場合|際|とき)|(?:なお|また)、?その|[こそ]れ[はをらに])"
 )
 _LEANS_ON_NEXT = re.compile(r"(?:次|以下)の")
+_OPEN_START, _OPEN_END = date.min.toordinal(), date.max.toordinal()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +50,7 @@ class Hit:
     passage_id: str
     """The passage that matches best; ``…#0`` is the title."""
     score: float
-    """0 to about 1; comparable between messages of one knowledge base only."""
+    """Chance, 0 to 1, that this article answers if any does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +60,8 @@ class Selection:
     passages: tuple[Passage, ...]
     """In the article's order, the best article first; empty when nothing matches."""
     score: float
-    """How surely the best article answers, to be compared with `Index.abstain_below`."""
+    """Probability that these sentences' articles hold an answer, calibrated on the tuning questions, a third
+    of which have none; to be compared with `Index.abstain_below`."""
     article: str | None
     """Id of the best article."""
 
@@ -96,34 +71,35 @@ class Index:
 
     Args:
         passages: Of every article that may be quoted, titles (ordinal 0) included.
-        vectors: Unit vectors of ``passage.context``, shape (len(passages), dimensions); None: ``embed`` makes
+        vectors: Unit vectors of ``passage.ranked``, shape (len(passages), dimensions); None: ``embed`` makes
             them now, or there are none.
         embed: Encodes the clauses of a message; None: lexical ranking only.
+        weights: How much each piece of evidence counts; default: those that come with the product.
 
     Raises:
         ValueError: The number of vectors differs from the number of passages.
     """
 
     def __init__(
-        self, passages: Sequence[Passage], vectors: Floats | None = None, embed: Embed | None = None
+        self,
+        passages: Sequence[Passage],
+        vectors: Floats | None = None,
+        embed: Embed | None = None,
+        weights: Weights | None = None,
     ) -> None:
         order = sorted(range(len(passages)), key=lambda i: (passages[i].article, passages[i].ordinal))
         self.passages = tuple(passages[i] for i in order)
         self._by_id = {passage.id: passage for passage in self.passages}
         self._embed = embed
+        self._weights = weights or shipped("lexical" if embed is None else "dense")
         self.vectors = self._ordered_vectors(vectors, order)
         self._spans: dict[str, tuple[int, int]] = {}
         for i, passage in enumerate(self.passages):
             self._spans[passage.article] = (self._spans.get(passage.article, (i, i))[0], i + 1)
         self.articles = tuple(self._spans)
-        self._starts = [start for start, _ in self._spans.values()]
+        self._starts = np.array([start for start, _ in self._spans.values()], dtype=np.intp)
         if self.passages:
-            self._passage_words = Bm25([_passage_words(p) for p in self.passages])
-            self._cues = np.array([[_holds(cue, p) for p in self.passages] for _, cue in CUES], np.float32)
-            self._article_words = Bm25([_article_words(self.article_passages(a)) for a in self.articles])
-            whole = ("\n".join(p.text for p in self.article_passages(a)) for a in self.articles)
-            self._article_pairs = Bm25([character_pairs(text) for text in whole], character_pairs)
-            self._article_vectors = self._mean_vectors()
+            self._read_articles()
 
     def __len__(self) -> int:
         return len(self.passages)
@@ -131,7 +107,7 @@ class Index:
     @property
     def abstain_below(self) -> float:
         """Smallest `Selection.score` that counts as an answer."""
-        return ABSTAIN_BELOW_LEXICAL if self._embed is None else ABSTAIN_BELOW
+        return self._weights.abstain_below
 
     def passage(self, passage_id: str) -> Passage:
         """The passage with this id; KeyError when there is none."""
@@ -141,6 +117,21 @@ class Index:
         """Every passage of an article in its order, the title first; KeyError when there is none."""
         start, end = self._spans[article]
         return self.passages[start:end]
+
+    @property
+    def weights(self) -> Weights:
+        """How much each piece of evidence counts."""
+        return self._weights
+
+    def department_of(self, article: int) -> str:
+        """The department of the article with this number in ``articles``."""
+        return self._departments[article]
+
+    def weighted(self, weights: Weights) -> "Index":
+        """The same index with other weights: for learning them."""
+        other = copy(self)
+        other._weights = weights
+        return other
 
     def search(
         self,
@@ -152,30 +143,28 @@ class Index:
     ) -> list[Hit]:
         """Rank articles for a message.
 
-        An article's score is the mean of four views: its nearest sentence and its mean vector by the
-        encoder, BM25 over words and over character pairs (without an encoder: its best sentence by words
-        and the two BM25). No view is best on every knowledge base, and equal weights lose nothing.
-
         Args:
             text: The citizen's message, of any length; only the first 8 clauses rank.
             top: How many articles at most.
             department: Only this department's articles; None: all.
             today: Only articles valid on this day; None: all.
-            departments: Chance of each department, from the routing; likely ones rank a little higher.
+            departments: Chance of each department, from the routing; likely ones rank higher.
 
         Returns:
             Best first, without articles that share nothing with the message.
 
-        Source: convex combination of lexical and dense scores, Bruch et al. 2023, arXiv:2210.11934.
+        Source: linear combination of lexical and dense scores, Bruch et al. 2023, arXiv:2210.11934;
+            weights by conditional logit, McFadden 1974.
         """
-        ranking = self._rank(text, today)
-        if ranking is None:
+        found = self._rank(text, today, departments)
+        if found is None:
             return []
-        allowed = [department in (None, self.passages[i].department) for i in self._starts]
-        scores = np.where(allowed, self._with_departments(ranking.articles, departments), 0.0)
-        best = [int(a) for a in np.argsort(-scores, kind="stable")[:top] if scores[a] > 0]
+        wanted = [department in (None, name) for name in self._departments]
+        order = np.argsort(-found.chances, kind="stable")
+        best = [int(a) for a in order if wanted[a] and found.possible[a]][:top]
         return [
-            Hit(self.articles[a], self._best_passage(ranking, a).id, round(float(scores[a]), 6)) for a in best
+            Hit(self.articles[a], self._best_passage(found, a).id, round(float(found.chances[a]), 6))
+            for a in best
         ]
 
     def select(
@@ -187,115 +176,235 @@ class Index:
     ) -> Selection:
         """Choose the sentences that answer a message, clause by clause.
 
-        Every clause that asks first gets its best sentence, then the best of the rest fill up to ``limit``.
-        A sentence that leans on its neighbour (「ただし…」, 「次の…」) brings it along, a list row its list.
+        Every clause that asks first gets its best sentence, then the best of the rest fill up to ``limit``,
+        also from a second article where the first is in doubt. A sentence that leans on its neighbour
+        (「ただし…」, 「次の…」) brings it along, a list row its list.
 
         Args:
             text: The citizen's message.
             limit: How many sentences; a list that belongs to a chosen sentence may add its rows.
-            departments: Chance of each department; likely ones rank a little higher, others may still win.
+            departments: Chance of each department; likely ones rank higher, others may still win.
             today: Only articles valid on this day; None: all.
         """
-        ranking = self._rank(text, today)
-        if ranking is None:
+        found = self._rank(text, today, departments)
+        if found is None or not found.possible.any():
             return Selection((), 0.0, None)
-        articles = self._with_departments(ranking.articles, departments)
-        main = int(np.argmax(articles))
-        if articles[main] <= 0:
-            return Selection((), 0.0, None)
-        leading = self.articles[main]
-        chosen = sorted(
-            self._choose(ranking, main, limit), key=lambda i: (self.passages[i].article != leading, i)
-        )
-        evidence = ranking.evidence[main] if ranking.evidence is not None else articles[main]
-        return Selection(tuple(self.passages[i] for i in chosen), float(evidence), leading)
+        leading = self.articles[found.main]
+        chosen = sorted(self._choose(found, limit), key=lambda i: (self.passages[i].article != leading, i))
+        score = self.answerable(self.answer_evidence(found))
+        return Selection(tuple(self.passages[i] for i in chosen), score, leading)
+
+    def answerable(self, evidence: Floats) -> float:
+        """Probability of an answer from `answer_evidence`."""
+        total = float(evidence @ self._weights.answer) + self._weights.constant
+        return float(1 / (1 + np.exp(-total)))
 
     def _ordered_vectors(self, vectors: Floats | None, order: Sequence[int]) -> Floats | None:
         if self._embed is None or not self.passages:
             return None
         if vectors is None:
-            return np.asarray(self._embed([passage.context for passage in self.passages]), dtype=np.float32)
+            return np.asarray(self._embed([passage.ranked for passage in self.passages]), dtype=np.float32)
         if len(vectors) != len(order):
             raise ValueError(f"{len(vectors)} vectors for {len(order)} passages")
         return np.asarray(vectors, dtype=np.float32)[list(order)]
 
-    def _with_departments(self, scores: Floats, departments: Mapping[str, float] | None) -> Floats:
-        chances = departments or {}
-        bonus = [DEPARTMENT_BONUS * chances.get(self.passages[i].department, 0.0) for i in self._starts]
-        return np.asarray(scores + np.array(bonus, dtype=np.float32) * (scores > 0), dtype=np.float32)
+    def _read_articles(self) -> None:
+        """What ranks articles; their sentences are read when an article first leads."""
+        whole = [self.article_passages(article) for article in self.articles]
+        titles = [official(parts[0].article_title) for parts in whole]
+        self._words = Bm25([_article_words(parts) for parts in whole])
+        self._title_words = Bm25([words(title) for title in titles])
+        self._pairs = Bm25(
+            [character_pairs("\n".join(part.ranked for part in parts)) for parts in whole], character_pairs
+        )
+        self._departments = [parts[0].department for parts in whole]
+        self._from = np.array([_ordinal(parts[0].valid_from, _OPEN_START) for parts in whole])
+        self._to = np.array([_ordinal(parts[0].valid_to, _OPEN_END) for parts in whole])
+        self._means = None if self.vectors is None else _mean_vectors(self.vectors, self._starts)
+        self._view = lru_cache(maxsize=2_000)(self._make_view)
 
-    def _mean_vectors(self) -> Floats | None:
-        """What an article is about as a whole: the mean of its sentences' vectors, length 1."""
-        if self.vectors is None:
-            return None
-        sums = np.add.reduceat(self.vectors, self._starts, axis=0)
-        return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-6), np.float32)
+    def _make_view(self, article: int) -> View:
+        return View([p for p in self.article_passages(self.articles[article]) if p.quotable])
 
-    def _rank(self, text: str, today: date | None) -> "_Ranking | None":
-        parts = clauses(text)
+    def _rank(
+        self, text: str, today: date | None, departments: Mapping[str, float] | None
+    ) -> "Ranking | None":
+        question = self.look(text, today)
+        return None if question is None else self.judge(question, departments)
+
+    def look(self, text: str, today: date | None) -> "Question | None":
+        """What does not depend on weights about a message and the articles; None: it asks nothing."""
+        parts = [official(part) for part in clauses(text)]
         if not parts or not self.passages:
             return None
+        message = " ".join(parts)
+        asked = [part for part in parts if asks(part)][:MAX_ASKED] or [message]
         # The whole message ranks beside its clauses: it holds the topic that a short clause leaves out.
-        queries = [" ".join(parts), *parts] if len(parts) > 1 else parts
-        valid = np.array([_is_valid(passage, today) for passage in self.passages])
-        lexical = self._passage_words.scores(queries)
-        scores, articles, evidence = lexical, [np.maximum.reduceat(lexical, self._starts, axis=1)], None
-        if self._embed is not None and self.vectors is not None and self._article_vectors is not None:
+        queries = [message] if asked == [message] else [message, *asked]
+        rows = [0] if asked == [message] else list(range(1, len(queries)))
+        valid = np.ones(len(self.articles), bool)
+        if today is not None:
+            valid = (self._from <= today.toordinal()) & (today.toordinal() <= self._to)
+        lexical = [self._words, self._pairs, self._title_words]
+        counted = np.stack([view.scores(queries) for view in lexical], axis=2)
+        encoded, cosine = np.zeros((len(queries), 0), np.float32), np.zeros(0, np.float32)
+        dense, floors = np.zeros((len(self.articles), 3), np.float32), np.zeros(3, np.float32)
+        if self._embed is not None and self.vectors is not None and self._means is not None:
             encoded = np.asarray(self._embed(queries), dtype=np.float32)
-            cosine = encoded @ self.vectors.T
-            scores = DENSE_WEIGHT * _spread(cosine) + (1 - DENSE_WEIGHT) * lexical
-            best = np.maximum.reduceat(cosine, self._starts, axis=1)
-            articles, evidence = [_spread(best), _spread(encoded @ self._article_vectors.T)], best[0]
-        articles += [self._article_words.scores(queries), self._article_pairs.scores(queries)]
-        scores = np.asarray(scores * valid, dtype=np.float32)
-        mixed = np.asarray(sum(articles) / len(articles) * valid[self._starts], dtype=np.float32)
-        return _Ranking(tuple(queries), scores, mixed, mixed[0], evidence)
+            # Only the whole message is held against every passage; its clauses see the leading articles.
+            cosine = self.vectors @ encoded[0]
+            nearest = np.maximum.reduceat(cosine, self._starts)
+            dense = np.stack([nearest, self._means @ encoded[0], cosine[self._starts]], axis=1)
+            floors = dense.mean(axis=0)
+            dense = _spread(dense, floors)
+        evidence = np.hstack([dense, counted[0]])[None]
+        return Question(tuple(queries), tuple(rows), evidence, counted, encoded, cosine, floors, valid)
 
-    def _best_passage(self, ranking: "_Ranking", article: int) -> Passage:
+    def judge(self, question: "Question", departments: Mapping[str, float] | None) -> "Ranking":
+        """Chances of the articles: first by themselves, then the leading ones by their sentences too."""
+        chance = departments or {}
+        routed = np.array([chance.get(name, 0.0) for name in self._departments], np.float32)
+        possible = question.valid & (question.evidence[0] > 0).any(axis=1)
+        first = question.evidence[0] @ self._weights.article[:-1] + self._weights.article[-1] * routed
+        first = log_chances(np.where(possible, first, -1e3).astype(np.float32))
+        order = np.argsort(-first, kind="stable")[:LOOKED_AT_AGAIN]
+        leading = [int(a) for a in order if possible[a]] or [int(order[0])]
+        fits = {a: self._sentence_scores(question, a) for a in leading}
+        second = np.array([[first[a], fits[a].max(axis=1).mean()] for a in leading], np.float32)
+        again = second @ self._weights.again
+        # The others follow behind in their first order.
+        scores = again.min() + self._weights.again[0] * (first - first[leading].min())
+        scores[leading] = again
+        scores = np.where(possible, scores, -1e3).astype(np.float32)
+        return Ranking(question, np.exp(log_chances(scores)), possible, routed, fits, second)
+
+    def sentence_evidence(self, question: "Question", article: int) -> Floats:
+        """`ranking.SENTENCE` of one article's quotable sentences."""
+        asked = [question.queries[row] for row in question.rows]
+        return self._view(article).evidence(asked, question.queries[0], self._cosine(question, article))
+
+    def _cosine(self, question: "Question", article: int) -> Floats:
+        """Of the message and each clause with the article's quotable sentences."""
         start, end = self._spans[self.articles[article]]
-        return self.passages[start + int(np.argmax(ranking.passages[:, start:end].max(axis=0)))]
+        start += not self.passages[start].quotable
+        rows = [0, *question.rows]
+        if self.vectors is None:
+            return np.zeros((len(rows), end - start), np.float32)
+        return np.asarray(question.encoded[rows] @ self.vectors[start:end].T, np.float32)
 
-    def _choose(self, ranking: "_Ranking", main: int, limit: int) -> set[int]:
-        """Indices of the sentences: each asking clause's best one, then the main article's best others."""
-        worth = self._worth(ranking)
+    def _sentence_scores(self, question: "Question", article: int) -> Floats:
+        if not self._view(article).texts:
+            return np.zeros((len(question.rows), 1), np.float32)
+        return np.asarray(self.sentence_evidence(question, article) @ self._weights.sentence, np.float32)
+
+    def answer_evidence(self, found: "Ranking") -> Floats:
+        """`ranking.ANSWER` for the best article.
+
+        Its chance; the cosine of its nearest sentence, of all on average and of the title; BM25 over words;
+        how much nearer it is than any other article; the share of the message's words, rare ones counting
+        more, that it holds, and the least share of a clause's words that the clause's best sentence holds;
+        the share of asked kinds of fact found there; how well the sentences fit; how far the nearest stands
+        out; the chance of the department.
+        """
+        question, main = found.question, found.main
+        view, best = self._view(main), found.fits[main].argmax(axis=1)
+        cosine = self._cosine(question, main)[0]
+        title = frozenset(words(official(self._title(main))))
+        known = frozenset().union(title, *view.words)
+        held = [view.words[i] | title if view.words else title for i in best]
+        asked = [question.queries[row] for row in question.rows]
+        kinds = [_share_answered(view, i, clause) for i, clause in zip(best, asked, strict=True)]
+        near, mean = (float(cosine.max()), float(cosine.mean())) if cosine.size else (0.0, 0.0)
+        return np.array(
+            [
+                found.chances[main], near, mean, self._title_cosine(question, main),
+                question.evidence[0, main, 3], near - self._nearest_elsewhere(question, main),
+                self._words.share(question.queries[0], known),
+                min(self._words.share(c, h) for c, h in zip(asked, held, strict=True)),
+                float(np.mean(kinds)), found.fits[main].max(axis=1).mean(), near - mean, found.routed[main],
+            ],
+            np.float32,
+        )  # fmt: skip
+
+    def _title_cosine(self, question: "Question", article: int) -> float:
+        return float(question.cosine[self._starts[article]]) if question.cosine.size else 0.0
+
+    def _nearest_elsewhere(self, question: "Question", article: int) -> float:
+        if not question.cosine.size:
+            return 0.0
+        nearest = np.maximum.reduceat(question.cosine, self._starts)
+        nearest[article] = 0.0
+        return float(np.where(question.valid, nearest, 0.0).max())
+
+    def _best_passage(self, found: "Ranking", article: int) -> Passage:
+        fits = found.fits.get(article)
+        if fits is None:
+            fits = self._sentence_scores(found.question, article)
+        quotable = [p for p in self.article_passages(self.articles[article]) if p.quotable]
+        return quotable[int(fits.max(axis=0).argmax())] if quotable else self.passages[self._starts[article]]
+
+    def _choose(self, found: "Ranking", limit: int) -> set[int]:
+        """Indices of the sentences: each asking clause's best one, then the best of the rest."""
         chosen: set[int] = set()
-        picks = [
-            (worth[row] + worth[0] / 2 if row else worth[0], self._article_for(ranking, row, main))
-            for row in _in_turn(ranking.queries)[:limit]
-        ]
-        picks += [(worth[0], main)] * (limit - len(picks))
-        for one, article in picks:
-            chosen |= self._next_best(one, article, chosen)
+        mains = []
+        for turn, row in enumerate(found.question.rows[:limit]):
+            mains.append(article := self._article_for(found, row))
+            worth = self._worth(found, article, log_chances(self._fits(found, article))[turn])
+            chosen |= self._next_best(worth, chosen)
+        sure = [found.main, *mains]
+        doubtful = [a for a in found.fits if found.chances[a] >= SECOND_ARTICLE and a not in sure]
+        worth = {}
+        for article in dict.fromkeys([*sure, *doubtful]):
+            fill = log_chances(self._fits(found, article)).max(axis=0)
+            penalty = np.log(max(float(found.chances[article]), SECOND_ARTICLE))
+            worth |= self._worth(found, article, np.asarray(fill + penalty, np.float32))
+        for _ in range(limit - len(found.question.rows[:limit])):
+            chosen |= self._next_best(worth, chosen)
         return chosen
 
-    def _next_best(self, worth: Floats, article: int, chosen: set[int]) -> set[int]:
-        """An article's best sentence that is not chosen yet, with its neighbours; empty when none is."""
+    def _fits(self, found: "Ranking", article: int) -> Floats:
+        if article not in found.fits:
+            found.fits[article] = self._sentence_scores(found.question, article)
+        return found.fits[article]
+
+    def _worth(self, found: "Ranking", article: int, scores: Floats) -> dict[int, float]:
         start, end = self._spans[self.articles[article]]
-        rest = [i for i in range(start, end) if self.passages[i].quotable and i not in chosen]
+        quotable = [i for i in range(start, end) if self.passages[i].quotable]
+        return dict(zip(quotable, map(float, scores), strict=False))
+
+    def _next_best(self, worth: Mapping[int, float], chosen: set[int]) -> set[int]:
+        """The best sentence that is not chosen yet, with its neighbours; empty when there is none."""
+        rest = [i for i in worth if i not in chosen]
         return self._with_neighbours(max(rest, key=lambda i: worth[i])) if rest else set()
 
-    def _article_for(self, ranking: "_Ranking", row: int, main: int) -> int:
+    def _article_for(self, found: "Ranking", row: int) -> int:
         """The article that answers one clause: the main one, unless the clause names another's subject.
 
         A score alone does not tell: 「お金はいりますか」 fits everywhere a little and belongs to the matter
-        at hand. A word of the other title that the main article does not hold says so plainly.
+        at hand. A word of the other title that the main article does not hold says so plainly, if the whole
+        message puts the other article among the first.
         """
-        scores = ranking.clause_articles[row]
-        best = int(np.argmax(scores))
-        if scores[best] < SWITCH_ARTICLE_RATIO * scores[main]:
-            return main
-        named = set(words(ranking.queries[row])) & set(words(self._title(best)))
-        known = {w for p in self.article_passages(self.articles[main]) for w in words(p.context)}
-        return best if named - known else main
+        scores = {article: self._clause_score(found.question, row, article) for article in found.fits}
+        scores.setdefault(found.main, self._clause_score(found.question, row, found.main))
+        best = max(scores, key=lambda article: scores[article])
+        if scores[best] < scores[found.main] + np.log(SWITCH_ARTICLE_RATIO):
+            return found.main
+        named = set(words(found.question.queries[row])) & set(words(official(self._title(best))))
+        known = set(words(official(self._title(found.main)))).union(*self._view(found.main).words)
+        return best if named - known else found.main
+
+    def _clause_score(self, question: "Question", row: int, article: int) -> float:
+        """How well an article answers one clause, without department and sentences."""
+        dense = np.zeros(3, np.float32)
+        if self.vectors is not None and self._means is not None:
+            start, end = self._spans[self.articles[article]]
+            near = self.vectors[start:end] @ question.encoded[row]
+            mean = float(self._means[article] @ question.encoded[row])
+            dense = _spread(np.array([near.max(), mean, near[0]], np.float32), question.floors)
+        return float(np.hstack([dense, question.counted[row, article]]) @ self._weights.article[:-1])
 
     def _title(self, article: int) -> str:
-        return self.passages[self._starts[article]].article_title
-
-    def _worth(self, ranking: "_Ranking") -> Floats:
-        """Passage scores plus what the kind of question asks for, shape (queries, passages)."""
-        asked = np.array([[bool(cue.search(query)) for cue, _ in CUES] for query in ranking.queries])
-        answered = (asked.astype(np.float32) @ self._cues) > 0
-        return np.asarray(ranking.passages + CUE_BONUS * answered * (ranking.passages > 0), dtype=np.float32)
+        return self.passages[int(self._starts[article])].article_title
 
     def _with_neighbours(self, i: int) -> set[int]:
         start, end = self._spans[self.passages[i].article]
@@ -311,7 +420,7 @@ class Index:
     def _rows_beside(self, i: int) -> list[int]:
         """The other rows of a list: who needs one of the papers to bring needs them all."""
         row = self.passages[i]
-        if not row.heading or row.text.endswith("。"):
+        if not row.is_row:
             return []
         start, end = self._spans[row.article]
         alike = (j for j in range(start, end) if self.passages[j].heading == row.heading)
@@ -319,17 +428,47 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ranking:
+class Question:
+    """A message beside the articles, before any weight."""
+
     queries: tuple[str, ...]
-    """The whole message, then its clauses when there are several."""
-    passages: Floats
-    """Shape (queries, passages)."""
-    clause_articles: Floats
-    """Shape (queries, articles): the mean of four views, see `Index.search`."""
-    articles: Floats
-    """Shape (articles,): of the whole message."""
-    evidence: Floats | None
-    """Shape (articles,): cosine of the whole message with each article's nearest sentence."""
+    """The whole message, then the clauses that ask when they are not all of it."""
+    rows: tuple[int, ...]
+    """Which of the queries ask."""
+    evidence: Floats
+    """`ranking.ARTICLE` of the whole message without the department, shape (1, articles, features)."""
+    counted: Floats
+    """The lexical part of it for every query, shape (queries, articles, 3)."""
+    encoded: Floats
+    """Vectors of the queries; no columns without an encoder."""
+    cosine: Floats
+    """Of the whole message with every passage; empty without an encoder."""
+    floors: Floats
+    """The message's average likeness to all articles, for each dense feature."""
+    valid: NDArray[np.bool_]
+    """Shape (articles,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """A message beside the articles, weighed."""
+
+    question: Question
+    chances: Floats
+    """Shape (articles,), of each to hold the answer if any does; sums to 1."""
+    possible: NDArray[np.bool_]
+    """Shape (articles,): valid, and sharing anything with the message."""
+    routed: Floats
+    """Shape (articles,): chance of each article's department."""
+    fits: dict[int, Floats]
+    """Of the leading articles: score of each quotable sentence for each asking clause."""
+    second: Floats
+    """`ranking.AGAIN` of the articles in ``fits``, in their order."""
+
+    @property
+    def main(self) -> int:
+        """The best article."""
+        return int(self.chances.argmax())
 
 
 class Bm25:
@@ -351,33 +490,42 @@ class Bm25:
             analyse: Cuts a query into the same kind of terms.
         """
         self._analyse = analyse
-        self._counter = CountVectorizer(analyzer=tuple)
+        counter = CountVectorizer(analyzer=tuple)
         try:
-            counts = self._counter.fit_transform(documents).astype(np.float32)
+            counts = counter.fit_transform(documents).astype(np.float32)
         except ValueError:  # no document holds any word
-            counts = self._counter.fit_transform([["\0"]] * len(documents)).astype(np.float32)
+            counts = counter.fit_transform([["\0"]] * len(documents)).astype(np.float32)
+        self._terms: dict[str, int] = counter.vocabulary_
         total, in_documents = counts.shape[0], np.bincount(counts.indices, minlength=counts.shape[1])
         self._weight = np.log1p((total - in_documents + 0.5) / (in_documents + 0.5)).astype(np.float32)
         self._unknown = float(np.log1p((total + 0.5) / 0.5))
         lengths = np.asarray(counts.sum(axis=1)).ravel()
         norm = np.repeat(K1 * (1 - B + B * lengths / lengths.mean()), np.diff(counts.indptr))
         counts.data = (counts.data / (counts.data + norm) * self._weight[counts.indices]).astype(np.float32)
-        self._by_word = counts.T.tocsr()
+        by_term = counts.T.tocsr()
+        self._starts, self._documents, self._data = by_term.indptr, by_term.indices, by_term.data
+        self._total = total
 
     def scores(self, queries: Sequence[str]) -> Floats:
         """Shape (len(queries), documents), 0 to 1."""
         return np.stack([self._scores(set(self._analyse(query))) for query in queries])
 
+    def share(self, query: str, held: frozenset[str]) -> float:
+        """How much of a query's weight lies in these terms, 0 to 1; 1 for a query without terms."""
+        terms = set(self._analyse(query))
+        total = sum(map(self._weigh, terms))
+        return sum(self._weigh(term) for term in terms & held) / total if total else 1.0
+
+    def _weigh(self, term: str) -> float:
+        column = self._terms.get(term)
+        return self._unknown if column is None else float(self._weight[column])
+
     def _scores(self, query: set[str]) -> Floats:
-        vocabulary = self._counter.vocabulary_
-        known = [vocabulary[word] for word in query if word in vocabulary]
-        most = float(self._weight[known].sum()) + self._unknown * (len(query) - len(known))
-        found = (
-            np.asarray(self._by_word[known].sum(axis=0)).ravel()
-            if known
-            else np.zeros(self._by_word.shape[1])
-        )
-        return np.asarray(found / max(most, 1e-6), dtype=np.float32)
+        found = np.zeros(self._total, np.float32)
+        for column in sorted(self._terms[term] for term in query if term in self._terms):
+            span = slice(self._starts[column], self._starts[column + 1])
+            found[self._documents[span]] += self._data[span]
+        return np.asarray(found / max(sum(map(self._weigh, query)), 1e-6), np.float32)
 
 
 def character_pairs(text: str) -> list[str]:
@@ -386,35 +534,29 @@ def character_pairs(text: str) -> list[str]:
     return [plain[i : i + 2] for i in range(max(1, len(plain) - 1))]
 
 
-def _spread(cosine: Floats) -> Floats:
+def _spread(cosine: Floats, floors: Floats) -> Floats:
     """Encoders squeeze cosines into a narrow band: measured from a query's own average it spreads again."""
-    floor = cosine.mean(axis=1, keepdims=True)
-    return np.asarray(np.clip((cosine - floor) / np.maximum(1 - floor, 1e-6), 0, 1), dtype=np.float32)
+    return np.asarray(np.clip((cosine - floors) / np.maximum(1 - floors, 1e-6), 0, 1), dtype=np.float32)
 
 
-def _in_turn(queries: Sequence[str]) -> list[int]:
-    """Rows of the clauses that ask; the whole message when it is one clause or only tells a story."""
-    return [row for row in range(1, len(queries)) if asks(queries[row])] or [0]
+def _mean_vectors(vectors: Floats, starts: NDArray[np.intp]) -> Floats:
+    """What an article is about as a whole: the mean of its sentences' vectors, length 1."""
+    sums = np.add.reduceat(vectors, starts, axis=0)
+    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-6), np.float32)
 
 
-def _passage_words(passage: Passage) -> list[str]:
-    parts = dict.fromkeys((passage.article_title, passage.heading, passage.text))
-    return [word for part in parts for word in words(part)]
+def _share_answered(view: View, sentence: int, clause: str) -> float:
+    """Of the kinds of fact that a clause asks for, the share that a sentence holds; half if it names none."""
+    asked = kinds_asked(clause)
+    return float(view.answered[sentence] @ asked / asked.sum()) if asked.any() and view.words else 0.5
 
 
 def _article_words(passages: Sequence[Passage]) -> list[str]:
     # The title counts twice: it is what the article is about.
-    texts = [passages[0].article_title, *(passage.text for passage in passages)]
-    headings = dict.fromkeys(passage.heading for passage in passages)
+    texts = [official(passages[0].article_title), *(passage.ranked for passage in passages)]
+    headings = dict.fromkeys(official(passage.heading) for passage in passages if not passage.is_row)
     return [word for text in (*texts, *headings) for word in words(text)]
 
 
-def _holds(cue: re.Pattern[str], passage: Passage) -> bool:
-    return passage.quotable and bool(cue.search(passage.heading) or cue.search(passage.text))
-
-
-def _is_valid(passage: Passage, today: date | None) -> bool:
-    if today is None:
-        return True
-    started = passage.valid_from is None or passage.valid_from <= today
-    return started and (passage.valid_to is None or today <= passage.valid_to)
+def _ordinal(day: date | None, otherwise: int) -> int:
+    return otherwise if day is None else day.toordinal()

@@ -10,6 +10,7 @@ import ctypes
 import http.client
 import json
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -21,10 +22,16 @@ from pathlib import Path
 
 from responders.errors import BadModelFile, ModelError, PortTaken, ServeError
 from responders.fetch import file_sha256, read_manifest
-from responders.llm import Llm
+from responders.llm import HASH_MARK, Llm
 
 HOST = "127.0.0.1"
 CONTEXT_TOKENS = 4096
+"""For each slot."""
+SLOTS = 2
+"""Drafts at once: the worker's, and one before a caseworker's eyes. More would only slow each other."""
+MEMORY_BESIDE_FILE = 2 << 30
+"""Bytes of its own that the server may have beyond as many as its file has: llama.cpp copies the weights into
+a faster layout, the rest is context, prompt cache and Python. The mapped file itself does not count."""
 CACHE_MIB = 256
 """Prompt cache beside the slot's own; llama.cpp would take up to 8 GB."""
 START_SECONDS = 60.0
@@ -63,7 +70,7 @@ class EmbeddedServer:
         return self.process_id is not None and is_healthy(self.port)
 
     def start(self) -> None:
-        """Check the file and the port, start the server, wait until it answers, warm the prompt's prefix.
+        """Check the file and the port, start the server, wait until it completes (it warms itself).
 
         Raises:
             BadModelFile: Missing, truncated, or another file than the manifest says.
@@ -117,7 +124,6 @@ class EmbeddedServer:
         )
         try:
             self._wait_until_healthy()
-            self._warm()
         except BaseException:
             self._stop()
             raise
@@ -130,15 +136,6 @@ class EmbeddedServer:
             if time.monotonic() > deadline:
                 raise ServeError(f"the model server did not answer within {START_SECONDS:.0f} seconds")
             time.sleep(0.1)
-
-    def _warm(self) -> None:
-        client = self.client(START_SECONDS)
-        try:
-            client.warm()
-        except ModelError as error:
-            raise ServeError(f"the model server does not complete: {error}") from error
-        finally:
-            client.close()
 
     def _stop(self) -> None:
         process, self._process = self._process, None
@@ -154,10 +151,11 @@ class EmbeddedServer:
             process.stdin.close()
 
 
-def check_model_file(path: Path) -> None:
+def check_model_file(path: Path) -> str:
     """Refuse a file that cannot be the model; a known name must have the manifest's SHA-256.
 
-    The result is remembered beside the file as long as its size and time stay the same.
+    Returns:
+        The file's SHA-256, remembered beside it as long as its size and time stay the same.
 
     Raises:
         BadModelFile: With one line that says what to do.
@@ -172,13 +170,14 @@ def check_model_file(path: Path) -> None:
     if magic != b"GGUF":
         raise BadModelFile(f"{path} is no GGUF file")
     manifest = read_manifest()
-    if path.name != manifest.name:
-        return
-    if size != manifest.size_bytes:
+    known = path.name == manifest.name
+    if known and size != manifest.size_bytes:
         raise BadModelFile(f"{path} has {size} bytes instead of {manifest.size_bytes}: fetch it again")
-    if not _is_remembered(path) and file_sha256(path) != manifest.sha256:
+    sha256 = _remembered(path) or file_sha256(path)
+    if known and sha256 != manifest.sha256:
         raise BadModelFile(f"{path} has another SHA-256 than models.json says: fetch it again")
-    _remember(path)
+    _remember(path, sha256)
+    return sha256
 
 
 def check_port(port: int) -> None:
@@ -214,10 +213,11 @@ def main() -> int:
     try:
         if not key:
             raise ServeError(f"{KEY_VARIABLE} is empty: the server needs a key")
-        check_model_file(options.model)
+        sha256 = check_model_file(options.model)
         check_port(options.port)
         _die_with_parent(options.until_stdin_closes)
-        _serve(options.model, options.port, options.threads, key)
+        _bound_memory(options.model)
+        _serve(options, key, f"{options.model.name}{HASH_MARK}{sha256}")
     except (ServeError, RuntimeError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -229,6 +229,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="GGUF file")
     parser.add_argument("--port", type=int, required=True, help=f"port on {HOST}")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--slots", type=int, default=SLOTS, help="drafts at once")
     parser.add_argument(
         "--until-stdin-closes",
         action="store_true",
@@ -237,30 +238,55 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _serve(model: Path, port: int, threads: int, key: str) -> None:
+def _bound_memory(model: Path) -> None:
+    """Let the kernel refuse what a leak would ask for, so that this process ends and not its neighbours.
+
+    RLIMIT_DATA counts private writable memory; RLIMIT_AS would count the mapped file as well, and with it
+    memory that the kernel takes back whenever it wants. Source: getrlimit(2).
+    """
+    limit = model.stat().st_size + MEMORY_BESIDE_FILE
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _serve(options: argparse.Namespace, key: str, name: str) -> None:
     # Waiting threads must sleep: spinning, one busy neighbour slows generation five-fold. The library reads
     # this while it loads.
     os.environ["OMP_WAIT_POLICY"] = "passive"
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)
     with contextlib.suppress(OSError):
         os.nice(5)
     import xllamacpp
 
     params = xllamacpp.CommonParams()
-    params.model.path = str(model)
-    params.hostnames, params.port, params.api_keys = [HOST], port, [key]
-    params.n_ctx, params.n_parallel, params.ctx_shift = CONTEXT_TOKENS, 1, False
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
-    params.cache_ram_mib, params.ui, params.cors_origins = CACHE_MIB, False, f"http://{HOST}:{port}"
+    params.model.path, params.model_alias = str(options.model), {name}
+    params.hostnames, params.port, params.api_keys = [HOST], options.port, [key]
+    params.n_ctx, params.n_parallel = CONTEXT_TOKENS * options.slots, options.slots
+    params.ctx_shift = False
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
+    params.cache_ram_mib, params.ui = CACHE_MIB, False
+    params.cors_origins = f"http://{HOST}:{options.port}"
     params.endpoint_slots, params.offline, params.n_gpu_layers = False, True, 0
     server = xllamacpp.Server(params)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
+    threading.Thread(target=_warm_slots, args=(options.port, key, options.slots), daemon=True).start()
     stopped.wait()
     del server
     # The library's own threads may still be decoding: leave without waiting for them.
     os._exit(0)
+
+
+def _warm_slots(port: int, key: str, slots: int) -> None:
+    """Let one slot after the other read the fixed part of the prompt, at the first start and after a restart.
+
+    A failure is left to the first draft to find.
+    """
+    llm = Llm(f"http://{HOST}:{port}/v1", "", key, START_SECONDS)
+    with contextlib.suppress(ModelError):
+        for slot in range(slots):
+            llm.warm(slot)
+    llm.close()
 
 
 def _die_with_parent(until_stdin_closes: bool) -> None:
@@ -288,24 +314,26 @@ def _free_port() -> int:
 
 def _stamp(path: Path) -> dict[str, object]:
     stat = path.stat()
-    return {"size": stat.st_size, "modified_ns": stat.st_mtime_ns, "sha256": read_manifest().sha256}
+    return {"size": stat.st_size, "modified_ns": stat.st_mtime_ns}
 
 
 def _note(path: Path) -> Path:
     return path.with_name(path.name + ".verified.json")
 
 
-def _is_remembered(path: Path) -> bool:
+def _remembered(path: Path) -> str:
     try:
-        return bool(json.loads(_note(path).read_text("utf-8")) == _stamp(path))
-    except (OSError, ValueError):
-        return False
+        note = json.loads(_note(path).read_text("utf-8"))
+        sha256 = str(note.pop("sha256"))
+    except (OSError, ValueError, AttributeError, KeyError):
+        return ""
+    return sha256 if note == _stamp(path) else ""
 
 
-def _remember(path: Path) -> None:
+def _remember(path: Path, sha256: str) -> None:
     # A read-only folder only costs the next start a second.
     with contextlib.suppress(OSError):
-        _note(path).write_text(json.dumps(_stamp(path)), "utf-8")
+        _note(path).write_text(json.dumps({**_stamp(path), "sha256": sha256}), "utf-8")
 
 
 if __name__ == "__main__":

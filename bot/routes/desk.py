@@ -7,14 +7,25 @@ from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from sqlmodel import Session
 
-from bot import audit, auth, checking, drafting, incidents, inquiries, reports, second_text, templating
+from bot import (
+    audit,
+    auth,
+    checking,
+    drafting,
+    incidents,
+    inquiries,
+    reports,
+    second_text,
+    sources,
+    templating,
+)
 from bot.db import now
 from bot.errors import CaseChanged, Conflict, DraftingOff, NotFound, TextRefused
-from bot.knowledge import article_versions, passages_of
+from bot.knowledge import article_versions, find_articles, passages_of
 from bot.models import FRONT_DESK, Approval, Draft, Role
 from bot.routes.deps import COOKIE, Deciding, SessionDep, SettingsDep, SignedIn, TokenCookie, TypedSecond
 from bot.second_text import Second
@@ -93,8 +104,18 @@ def queue(session: SessionDep, signed_in: SignedIn, department: str = "", done: 
 
 
 @router.get("/cases/{inquiry_id}", response_class=HTMLResponse)
-def show_case(request: Request, inquiry_id: UUID, session: SessionDep, signed_in: SignedIn) -> str:
-    """One case; reading is logged too."""
+def show_case(
+    request: Request,
+    inquiry_id: UUID,
+    session: SessionDep,
+    signed_in: SignedIn,
+    words: Annotated[str, Query(max_length=100)] = "",
+    article: Annotated[list[str] | None, Query()] = None,
+) -> str:
+    """One case; reading is logged too.
+
+    ``words`` looks for other articles, ``article`` lays their sentences out to be ticked.
+    """
     case = reports.case(session, inquiry_id, signed_in[0])
     audit.record(
         session,
@@ -103,7 +124,7 @@ def show_case(request: Request, inquiry_id: UUID, session: SessionDep, signed_in
         subject=f"inquiry:{case.inquiry.receipt_number}",
         screen=SCREEN,
     )
-    return case_page(request, session, signed_in, inquiry_id)
+    return case_page(request, session, signed_in, inquiry_id, words=words, more=article or ())
 
 
 def case_page(
@@ -117,12 +138,15 @@ def case_page(
     by_hand: bool = False,
     confirmed: Collection[str] = (),
     also: Collection[str] = (),
+    words: str = "",
+    more: Collection[str] = (),
     second: Second | None = None,
     second_reason: str = "",
 ) -> str:
     """The case's screen; after a refusal with the person's own text, so that nothing typed is lost."""
     case = reports.case(session, inquiry_id, signed_in[0])
     articles = {str(p["article"]) for p in case.draft.passages} if case.draft else set()
+    articles |= set(more)
     frame = request.app.state.city.frame
     shown = text if text is not None and not by_hand else (case.draft.text if case.draft else "")
     return page(
@@ -142,6 +166,10 @@ def case_page(
         also={entry.partition(":")[0] for entry in also},
         articles=article_versions(session, articles, date.today()),  # noqa: DTZ011
         choices=passages_of(session, articles),
+        words=words,
+        found=find_articles(session, words=words, limit=10) if words.strip() else [],
+        canned=sources.canned(session, case.inquiry) if case.draft else [],
+        past=sources.past_answers(session, case.inquiry, frame) if case.draft else [],
         ticked={f"{p['article']}#{p['ordinal']}" for p in case.draft.passages} if case.draft else set(),
         approvals=reports.approvals(session, inquiry_id),
         can_reword=request.app.state.llm is not None
@@ -289,19 +317,24 @@ def recompose(
     version: Version,
     passage: Annotated[list[str] | None, Form()] = None,
 ) -> Response:
-    """The person ticked other sentences of the articles: the draft is made of exactly these, at once."""
-    return decision.run(
-        inquiry_id,
-        lambda: drafting.recompose(
+    """The person ticked other sentences: the draft is made of exactly these, at once."""
+    place = decision.request.app.state.city
+
+    def verb() -> None:
+        case = reports.case(decision.session, inquiry_id, decision.staff)
+        today = drafting.local_today(place.calendar.zone, now())
+        chosen = sources.ticked(decision.session, case.inquiry, passage or [], place.frame, today)
+        drafting.recompose(
             decision.session,
             draft_id,
-            passage or [],
-            decision.request.app.state.city.frame,
+            chosen,
+            place.frame,
             staff=decision.staff,
             seen_version=version,
             screen=SCREEN,
-        ),
-    )
+        )
+
+    return decision.run(inquiry_id, verb)
 
 
 @router.get("/cases/{inquiry_id}/draft")

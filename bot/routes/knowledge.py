@@ -29,7 +29,7 @@ router = APIRouter(prefix="/desk/knowledge")
 SCREEN = "knowledge"
 PAGE = 100
 MAX_TITLE_CHARS, MAX_URL_CHARS, MAX_OWNER_CHARS, MAX_SEARCH_CHARS = 200, 2000, 100, 100
-DATA_CLASSES = ("public", "confidential")
+DATA_CLASSES = ("public", "canned", "confidential")
 _ID = re.compile(r"[^\s#]{1,100}")
 _URL = re.compile(r"https?://[^\s<>\"]+")
 

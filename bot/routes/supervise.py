@@ -7,13 +7,14 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlmodel import col, select
 
-from bot import audit, auth, city, learning, monitoring, outbox, reports
+from bot import audit, auth, city, learning, modes, monitoring, outbox, reports
 from bot.db import now
 from bot.errors import NotFound
 from bot.models import AuditEntry, InboundEvent, Role, RoutingModel, Staff
 from bot.routes.deps import Deciding, SessionDep, SettingsDep, SignedIn
 from bot.routes.desk import frame_values
 from bot.templating import page
+from responders.llm import Mode
 
 router = APIRouter(prefix="/supervise")
 SCREEN = "supervise"
@@ -29,13 +30,20 @@ def _deciding_overseer(staff: Deciding) -> Staff:
     return staff
 
 
+def _deciding_admin(staff: Deciding) -> Staff:
+    auth.require(staff, Role.admin)
+    return staff
+
+
 Overseer = Annotated[Staff, Depends(_overseer, scope="function")]
 DecidingOverseer = Annotated[Staff, Depends(_deciding_overseer, scope="function")]
+DecidingAdmin = Annotated[Staff, Depends(_deciding_admin, scope="function")]
 
 
 @router.get("", response_class=HTMLResponse)
-def overview(_staff: Overseer, session: SessionDep, signed_in: SignedIn) -> str:
+def overview(_staff: Overseer, session: SessionDep, signed_in: SignedIn, request: Request) -> str:
     """All queues with counts and oldest age, and whatever a person must look at."""
+    llm = request.app.state.llm
     return page(
         "supervise.html",
         **frame_values(session, signed_in),
@@ -43,6 +51,8 @@ def overview(_staff: Overseer, session: SessionDep, signed_in: SignedIn) -> str:
         deliveries=reports.troubled_deliveries(session),
         events=reports.odd_events(session),
         loose=reports.loose_messages(session),
+        mode=modes.standing(session, modes.identify(llm)) if llm else None,
+        limits_ja=reports.LIMITS_JA,
         outbox_ja=reports.OUTBOX_JA,
         now=now(),
     )
@@ -120,6 +130,17 @@ def switch_drafting(
         raise NotFound
     city.switch_drafting(session, department, on=on, actor=staff.login, screen=SCREEN)
     return RedirectResponse("/supervise#drafting", 303)
+
+
+@router.post("/mode")
+def switch_mode(
+    staff: DecidingAdmin, session: SessionDep, request: Request, mode: Annotated[Mode, Form()]
+) -> Response:
+    """An administrator lets the model read citizens' messages, or no longer."""
+    if (llm := request.app.state.llm) is None:
+        raise modes.NotEvaluated
+    modes.switch(session, mode, modes.identify(llm), staff=staff, screen=SCREEN)
+    return RedirectResponse("/supervise#mode", 303)
 
 
 @router.post("/deliveries/{row_id}/retry")

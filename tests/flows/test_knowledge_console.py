@@ -3,6 +3,7 @@
 import hashlib
 import html
 import re
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
@@ -448,21 +449,45 @@ def test_the_worker_embeds_just_what_the_console_saved(city: City) -> None:
     queries, passages = _Encoder(), _Encoder()
     knowledge = Knowledge(city.engine, queries, passages)
     knowledge.index()
-    assert len(passages.embedded) == len(knowledge.index()) > 500
+    assert len(passages.embedded) == len({p.ranked for p in knowledge.index().passages}) > 500
     assert _without_vector(city.engine) == 0
 
     passages.embedded.clear()
     assert _post(city.hire("doro", department="roads_parks"), "new", NEW).status_code == 303
     assert _without_vector(city.engine) == 3
     hits = knowledge.index().search("公園でたき火をしてもいいですか")
-    assert hits[0].article == "picnic"
+    assert "picnic" in {hit.article for hit in hits[:3]}
     assert len(passages.embedded) == 3
-    assert all("公園でのたき火" in text for text in passages.embedded)
+    assert any("たき火" in text for text in passages.embedded)
     assert _without_vector(city.engine) == 0
     assert queries.embedded
     knowledge.index()
     Knowledge(city.engine, queries, passages).index()
     assert len(passages.embedded) == 3
+
+
+def test_a_large_import_is_found_by_words_at_once_and_by_sense_later(
+    city: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.knowledge.EMBED_AT_IMPORT", 10)
+    may_go_on = threading.Event()
+    queries, passages = _Encoder(), _Encoder()
+
+    def slowly(texts: Sequence[str]) -> NDArray[np.float32]:
+        may_go_on.wait(30)
+        return passages(texts)
+
+    knowledge = Knowledge(city.engine, queries, slowly)
+    assert knowledge.index().search("放置自転車の引き取り")[0].article == "abandoned-bicycle"
+    assert queries.embedded == []
+    filling = knowledge._filling
+    assert filling is not None
+    may_go_on.set()
+    filling.join(60)
+    knowledge.index().search("放置自転車の引き取り")
+    assert queries.embedded
+    assert _without_vector(city.engine) == 0
+    assert len(passages.embedded) == len(set(passages.embedded))
 
 
 def test_without_an_encoder_the_search_stays_lexical(city: City) -> None:

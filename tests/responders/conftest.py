@@ -113,6 +113,10 @@ class FakeEndpoint:
         """Between two characters of a stream."""
         self.hung_up = False
         """The client left before a stream's end."""
+        self.refused: set[str] = set()
+        """Parameters that it refuses as unknown."""
+        self.models: list[str] = []
+        """What it says that it serves."""
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -120,6 +124,11 @@ class FakeEndpoint:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 endpoint.requests.append(body)
                 endpoint.serve(self, body)
+
+            def do_GET(self) -> None:
+                about = {"object": "model", "created": 0, "owned_by": ""}
+                listed = {"object": "list", "data": [{"id": name, **about} for name in endpoint.models]}
+                endpoint._send(self, 200, json.dumps(listed).encode())
 
             def log_message(self, *args: object) -> None:
                 pass
@@ -135,7 +144,9 @@ class FakeEndpoint:
             "no_choices": b'{"choices": []}',
             "half": b'{"choices": [{"mes',
         }
-        if self.mode == "hang":
+        if self.refused & body.keys():
+            self._send(handler, 422, b'{"detail": "unexpected fields"}')
+        elif self.mode == "hang":
             time.sleep(3)
         elif self.mode == "trickle":
             self._stream(handler, b" ", seconds_between=0.1)
@@ -175,6 +186,8 @@ class FakeEndpoint:
             for number, char in enumerate(self.reply(body)):
                 if self.mode == "cut" and number == 5:
                     return
+                if self.mode == "babble" and number == 5:
+                    handler.wfile.write(b"data: {half an eve\n\n")
                 event([{"index": 0, "delta": {"content": char}, "finish_reason": None}])
                 time.sleep(self.seconds_between)
             end = "length" if self.mode == "length" else "stop"

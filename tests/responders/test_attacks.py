@@ -15,7 +15,7 @@ from _pytest.mark import ParameterSet
 from responders.checks import strict_gate
 from responders.draft import HOLDING_TEXT, DraftResult, compose, draft, reword, to_join
 from responders.knowledge import Passage, read_folder, split_passages
-from responders.llm import PARAMETERS, PROMPT_FILE, Llm, load_prompt
+from responders.llm import PARAMETERS, PROMPT_FILES, Llm, load_prompt
 from responders.retrieve import Index
 from tests.responders.conftest import FakeEndpoint, given_sentences
 
@@ -239,14 +239,16 @@ def test_the_prompt_is_the_fixed_examples_and_the_citys_sentences_and_nothing_el
     if result.status != "drafted":
         assert model.requests == []
         return
-    fixed, _version = load_prompt(PROMPT_FILE)
+    fixed, _version = load_prompt(PROMPT_FILES["rewrite"])
     lines = to_join(result.passages)
     if not lines:
         assert model.requests == []
         return
     given = "\n".join(f"・{line}" for line in lines)
     messages = [*fixed, {"role": "user", "content": given}]
-    assert model.requests == [{**PARAMETERS, "model": "stand-in", "messages": messages}]
+    [request] = model.requests
+    assert 40 < request.pop("max_tokens") < 1_000  # type: ignore[operator]
+    assert request == {**PARAMETERS, "model": "stand-in", "messages": messages}
     assert [word for word in attack.forbidden if word in str(messages[len(fixed) :])] == []
 
 

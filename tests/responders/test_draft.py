@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from responders.draft import HOLDING_TEXT, Wish, compose, draft, reword, sanitise
+from responders.draft import HOLDING_TEXT, Wish, compose, draft, reword, sanitise, take, to_join
 from responders.knowledge import Passage
 from responders.llm import Llm
 from responders.retrieve import Index
@@ -104,6 +104,31 @@ def test_an_answer_that_is_no_rewrite_is_refused(
     result = draft(MOVING, index=index, llm=llm)
     assert result.origin == "template"
     assert result.ready
+
+
+@pytest.mark.parametrize(
+    ("mode", "reply", "flag"),
+    [
+        ("answer", "你好，请问您需要什么帮助？", "gate: "),
+        ("answer", "はい。" * 300, "gate: "),
+        ("length", "はい。" * 300, "model_length"),
+        ("cut", "転入届は、引っ越す前には出せません。", "model_bad"),
+    ],
+    ids=["chinese", "loop", "endless", "cut"],
+)
+def test_a_stream_that_is_no_rewrite_leaves_the_template_and_says_why(
+    index: Index, llm: Llm, endpoint: FakeEndpoint, mode: str, reply: str, flag: str
+) -> None:
+    endpoint.mode, endpoint.reply = mode, lambda _: reply
+    verbatim = compose([index.passage(f"moving-in#{n}") for n in (1, 2)])
+    stream = llm.stream(to_join(verbatim.passages))
+    try:
+        while True:
+            next(stream)
+    except StopIteration as end:
+        result = take(verbatim, llm, end.value)
+    assert (result.origin, result.ready, result.body) == ("template", True, verbatim.body)
+    assert result.flags[-1].startswith(flag)
 
 
 def test_nothing_in_the_articles_gives_the_holding_text_without_asking_the_model(

@@ -1,7 +1,10 @@
 """The evaluation counts what it says, and the planted errors are errors."""
 
 import json
+import re
+import unicodedata
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -11,7 +14,9 @@ from responders.checks import Register, strict_gate
 from responders.errors import BadArticle
 from responders.evaluate import Case, evaluate_drafts, evaluate_search, load_cases, load_judged, queries_of
 from responders.knowledge import Article, Passage, split_passages
+from responders.learn import learn
 from responders.mutate import mutations
+from responders.ranking import Weights
 from responders.retrieve import Index
 
 TODAY = date(2026, 11, 24)
@@ -117,3 +122,40 @@ def test_the_authored_set_is_whole_and_its_gold_sentences_stand_in_the_articles(
     missing = [gold for case in cases for gold in case.gold if gold not in texts]
     assert missing == []
     assert len(queries_of(cases)) == 110
+
+
+def test_the_tuning_set_stands_apart_from_the_test_set() -> None:
+    from responders.knowledge import read_folder
+
+    data = Path(__file__).resolve().parents[2] / "data"
+    tuning = load_cases(data / "evaluation" / "tuning.jsonl")
+    tested = {_bare(c.text) for c in load_cases(data / "evaluation" / "drafts.jsonl")}
+    texts = {
+        (p.article, p.text) for a in read_folder(data / "knowledge") for p in split_passages(a) if p.quotable
+    }
+    assert [c.id for c in tuning if _bare(c.text) in tested] == []
+    assert [gold for c in tuning for gold in c.gold if gold not in texts] == []
+    assert len({c.id for c in tuning}) == len({_bare(c.text) for c in tuning}) == len(tuning) == 920
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"\W", "", unicodedata.normalize("NFKC", text))
+
+
+def test_learning_is_deterministic_and_finds_what_helps(passages: list[Passage]) -> None:
+    fee, closed = passages[1].text, next(p.text for p in passages if "休館日" in p.text)
+    cases = [
+        replace(_case(f"粗大ごみ{n}個の手数料はいくらですか", [("bulky", fee)], []), id=f"a{n}")
+        for n in range(12)
+    ]
+    cases += [
+        replace(_case(f"図書館は{n}月の何曜日が休みですか", [("library", closed)], []), id=f"b{n}")
+        for n in range(12)
+    ]
+    cases += [replace(_case(f"飛行機の切符を{n}枚買いたい", [], []), id=f"n{n}") for n in range(24)]
+    index = Index(passages, weights=Weights.neutral())
+    weights, report = learn(cases, index, TODAY)
+    again, _ = learn(cases, index, TODAY)
+    assert weights.written() == again.written()
+    assert report["hit1"] > 0.9
+    assert index.weighted(weights).select(cases[0].text).score > index.weighted(weights).abstain_below

@@ -82,7 +82,7 @@ def server() -> Iterator[EmbeddedServer]:
 
 @pytest.mark.llm
 def test_the_real_model_joins_sentences_and_passes_the_gate(server: EmbeddedServer, index: Index) -> None:
-    llm = server.client(timeout_seconds=60)
+    llm = server.client(timeout_seconds=180)
     ticked = [index.passage(f"moving-in#{n}") for n in (1, 3, 5)]
     result = reword(compose(ticked), llm)
     assert result.origin == "model", result.flags

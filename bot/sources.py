@@ -1,0 +1,124 @@
+"""What a caseworker may build a draft on besides the articles that the search found.
+
+A past answer cites its case number. It is offered only to its own department, and only while the sentences
+it was built on still stand in the articles: an old fee must not come back through an old reply.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from sqlmodel import Session, col, select
+
+from bot import inquiries
+from bot.db import now
+from bot.drafting import Frame
+from bot.knowledge import find_articles, passages_of
+from bot.models import Approval, Department, Draft, Inquiry, KnowledgeArticle
+from responders.japanese import words
+from responders.knowledge import Passage, split_sentences
+
+PAST = "case:"
+"""Marks a passage of a past answer; the receipt number follows."""
+WINDOW = timedelta(days=365)
+MOST_COMPARED = 200
+MOST_OFFERED = 3
+LEAST_LIKE = 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class PastAnswer:
+    """An approved reply of the same department to a similar question."""
+
+    inquiry: Inquiry
+    question: str
+    """What was asked, personal data masked."""
+    passages: tuple[Passage, ...]
+    """The body's sentences, cited by the case number."""
+    by_hand: bool
+    """A person wrote it; no article stands behind it."""
+    answered_at: datetime
+
+
+def past_answers(session: Session, inquiry: Inquiry, frame: Frame) -> list[PastAnswer]:
+    """The most similar past answers of the case's department, best first."""
+    asked = {*words(inquiries.words(session, inquiry))}
+    if not asked:
+        return []
+    best: dict[tuple[str, ...], tuple[float, PastAnswer]] = {}
+    for approval, draft, answered in _approved(session, inquiry):
+        question = inquiries.words(session, answered)
+        likeness = _likeness(asked, {*words(question)})
+        if likeness < LEAST_LIKE:
+            continue
+        department = session.get_one(Department, answered.department_id)
+        passages = _as_passages(answered, frame.body_of(approval.text, department, answered.receipt_number))
+        answer = PastAnswer(answered, question[:80], passages, not draft.passages, approval.approved_at)
+        same_words = tuple(p.text for p in passages)
+        best.setdefault(same_words, (likeness, answer))  # the newest of equal answers comes first
+    ranked = sorted(best.values(), key=lambda pair: -pair[0])
+    return [answer for _, answer in ranked[:MOST_OFFERED]]
+
+
+def _approved(session: Session, inquiry: Inquiry) -> list[tuple[Approval, Draft, Inquiry]]:
+    query = (
+        select(Approval, Draft, Inquiry)
+        .join(Draft, col(Approval.draft_id) == col(Draft.id))
+        .join(Inquiry, col(Approval.inquiry_id) == col(Inquiry.id))
+        .where(
+            Inquiry.department_id == inquiry.department_id,
+            Inquiry.id != inquiry.id,
+            Draft.origin != "holding",
+            Approval.approved_at > now() - WINDOW,
+        )
+        .order_by(col(Approval.approved_at).desc())
+        .limit(MOST_COMPARED)
+    )
+    rows = list(session.exec(query))
+    cited = {str(p["article"]) for _, draft, _ in rows for p in draft.passages}
+    standing = {(p.article, p.text) for p in passages_of(session, cited)}
+    return [row for row in rows if all((p["article"], p["text"]) in standing for p in row[1].passages)]
+
+
+def _likeness(one: set[str], other: set[str]) -> float:
+    """Cosine of two sets of words."""
+    return len(one & other) / (len(one) * len(other)) ** 0.5 if one and other else 0.0
+
+
+def _as_passages(inquiry: Inquiry, body: str) -> tuple[Passage, ...]:
+    return tuple(
+        Passage(
+            article=f"{PAST}{inquiry.receipt_number}",
+            article_title=f"過去の回答 {inquiry.receipt_number}",
+            department=inquiry.department_id,
+            ordinal=number,
+            text=text.removeprefix("・"),
+        )
+        for number, text in enumerate(split_sentences(body), start=1)
+    )
+
+
+def canned(session: Session, inquiry: Inquiry) -> list[KnowledgeArticle]:
+    """The department's canned answers (定型回答): articles that are offered by hand and never searched."""
+    return find_articles(session, data_class="canned", department_id=inquiry.department_id)
+
+
+def ticked(
+    session: Session, inquiry: Inquiry, ids: Sequence[str], frame: Frame, today: date
+) -> list[Passage]:
+    """The passages with these ids, in this order, that may stand in a reply to this case.
+
+    Ids of past answers that are not offered for this case, of other departments' canned answers and of
+    articles out of force are left out.
+    """
+    articles = {one.rpartition("#")[0] for one in ids}
+    found = {p.id: p for p in passages_of(session, articles) if _is_valid(p, today)}
+    own = {row.article for row in canned(session, inquiry)}
+    kept = {row.article for row in find_articles(session, data_class="canned")} - own
+    if any(article.startswith(PAST) for article in articles):
+        found |= {p.id: p for answer in past_answers(session, inquiry, frame) for p in answer.passages}
+    return [found[one] for one in ids if one in found and found[one].article not in kept]
+
+
+def _is_valid(passage: Passage, today: date) -> bool:
+    return (passage.valid_from or today) <= today <= (passage.valid_to or today)

@@ -1,0 +1,235 @@
+"""Learn how much each piece of evidence counts, from questions with known sentences.
+
+Four small linear models, each on the one before: articles, sentences, articles again by their sentences, and
+whether there is an answer. Deterministic; no question of the test set is read.
+
+Source: conditional logit, McFadden 1974; stacking on held-out predictions, Wolpert 1992,
+doi:10.1016/S0893-6080(05)80023-1.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from sklearn.metrics import roc_auc_score
+
+from responders.evaluate import Case
+from responders.ranking import AGAIN, ANSWER, ARTICLE, SENTENCE, Weights
+from responders.retrieve import Index, Question, Ranking
+
+FOLDS = 8
+WRONGLY_ROUTED = 0.08
+"""Share of the questions that are learnt from with a wrong department: the routing errs that often."""
+RIGHTLY_SILENT = 0.8
+"""Share of the questions without an answer that the threshold must stop, on held-out questions. Half of them
+are near misses, and stopping more costs drafts fast: see docs/decisions/0011."""
+ARTICLE_RIDGE, SENTENCE_RIDGE, AGAIN_RIDGE, ANSWER_RIDGE = 1.0, 0.3, 0.1, 5.0
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One question with its right answers as row numbers."""
+
+    case: Case
+    question: Question
+    routed: Mapping[str, float]
+    articles: frozenset[int]
+    """Those that hold a gold sentence."""
+    fold: int
+
+
+def learn(cases: Sequence[Case], index: Index, today: date) -> tuple[Weights, dict[str, Any]]:
+    """Weights for an index of this kind, and what they reach on questions about articles held out.
+
+    Args:
+        cases: With gold sentences, or without an answer.
+        index: Over the articles that the cases are about; its encoder, if any, is used.
+        today: Decides which articles are valid.
+
+    Returns:
+        The weights, and per measure its mean over the folds.
+    """
+    asked = _look(cases, index, today)
+    weights = _fit(asked, index)
+    held_out: dict[str, tuple[_Asked, Index, Ranking]] = {}
+    for fold in range(FOLDS):
+        part = _fit([a for a in asked if a.fold != fold], index)
+        held_out |= {
+            a.case.id: (a, index.weighted(part), _judge(a, index.weighted(part)))
+            for a in asked
+            if a.fold == fold
+        }
+    rows = list(held_out.values())
+    weights = _fit_again(weights, [(a, ranking) for a, _, ranking in rows if a.articles])
+    rejudged = [(a, other.weighted(_with_again(other, weights))) for a, other, _ in rows]
+    judged = [(a, other, _judge(a, other)) for a, other in rejudged]
+    evidence = np.array([other.answer_evidence(ranking) for _, other, ranking in judged], np.float64)
+    answerable = np.array([a.case.answerable for a, _, _ in judged])
+    folds = np.array([a.fold for a, _, _ in judged])
+    chances = _held_out_chances(evidence, answerable, folds)
+    answer, constant = _logit(evidence, answerable)
+    below = float(np.quantile(chances[~answerable], RIGHTLY_SILENT)) + 0.001
+    weights = replace(weights, answer=answer, constant=constant, abstain_below=below)
+    return weights, _report(judged, chances, answerable, below, today)
+
+
+def _with_again(index: Index, weights: Weights) -> Weights:
+    return replace(index.weights, again=weights.again)
+
+
+def _look(cases: Sequence[Case], index: Index, today: date) -> list[_Asked]:
+    number = {article: i for i, article in enumerate(index.articles)}
+    departments = sorted({p.department for p in index.passages})
+    found = []
+    for case in cases:
+        question = index.look(case.text, today)
+        if question is None:
+            continue
+        articles = frozenset(number[article] for article, _ in case.gold)
+        # Questions about one article stay together: the weights are judged on articles they never saw.
+        key = min(case.gold)[0] if case.gold else case.id
+        found.append(
+            _Asked(case, question, _routed(case, departments), articles, zlib.crc32(key.encode()) % FOLDS)
+        )
+    return found
+
+
+def _routed(case: Case, departments: Sequence[str]) -> dict[str, float]:
+    draw = zlib.crc32(f"routed {case.id}".encode())
+    wrong = draw % 1_000 < 1_000 * WRONGLY_ROUTED
+    return {departments[draw % len(departments)] if wrong else case.department: 1.0}
+
+
+def _judge(asked: _Asked, index: Index) -> Ranking:
+    return index.judge(asked.question, asked.routed)
+
+
+def _fit(asked: Sequence[_Asked], index: Index) -> Weights:
+    """Articles and sentences; the rest starts neutral."""
+    with_gold = [a for a in asked if a.articles]
+    article = _choice([_article_choice(a, index) for a in with_gold], len(ARTICLE), ARTICLE_RIDGE)
+    sentence = _choice(
+        [choice for a in with_gold for choice in _sentence_choices(a, index)], len(SENTENCE), SENTENCE_RIDGE
+    )
+    again = np.array([1.0, *[0.0] * (len(AGAIN) - 1)], np.float32)
+    return Weights(article, again, sentence, np.zeros(len(ANSWER), np.float32), 0.0, 0.5)
+
+
+def _fit_again(weights: Weights, rows: Sequence[tuple[_Asked, Ranking]]) -> Weights:
+    choices = []
+    for asked, ranking in rows:
+        right = np.array([article in asked.articles for article in ranking.fits])
+        if right.any():
+            choices.append((ranking.second[None].astype(np.float64), right, 1.0))
+    return replace(weights, again=_choice(choices, len(AGAIN), AGAIN_RIDGE))
+
+
+_Choice = tuple[Matrix, NDArray[np.bool_], float]
+"""Features (clauses, options, features), which options are right, and how much it counts."""
+
+
+def _article_choice(asked: _Asked, index: Index) -> _Choice:
+    valid = np.flatnonzero(asked.question.valid)
+    routed = [[asked.routed.get(index.department_of(int(a)), 0.0)] for a in valid]
+    features = np.hstack([asked.question.evidence[0, valid], routed])
+    return features[None], np.isin(valid, list(asked.articles)), 1.0
+
+
+def _sentence_choices(asked: _Asked, index: Index) -> list[_Choice]:
+    found = []
+    for article in sorted(asked.articles):
+        passages = [p for p in index.article_passages(index.articles[article]) if p.quotable]
+        right = np.array([(p.article, p.text) in asked.case.gold for p in passages])
+        features = index.sentence_evidence(asked.question, article).astype(np.float64)
+        found.append((features, right, float(np.sqrt(right.sum()))))
+    return found
+
+
+def _choice(choices: Sequence[_Choice], features: int, ridge: float) -> NDArray[np.float32]:
+    """Weights under which each clause's choice falls on a right option: any of them will do."""
+
+    def loss(weights: Matrix) -> tuple[float, Matrix]:
+        total, gradient = ridge * float(weights @ weights) / 2, ridge * weights
+        for options, right, counts in choices:
+            scores = options @ weights
+            shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+            chance = shifted / shifted.sum(axis=1, keepdims=True)
+            hit = (chance * right).sum(axis=1, keepdims=True) + 1e-12
+            share = counts / len(options)
+            total -= share * float(np.log(hit).sum())
+            gradient = gradient + share * np.einsum("rof,ro->f", options, chance - chance * right / hit)
+        return total, gradient
+
+    found = minimize(loss, np.zeros(features), jac=True, method="L-BFGS-B")
+    return np.asarray(found.x, np.float32)
+
+
+def _logit(evidence: Matrix, answerable: NDArray[np.bool_]) -> tuple[NDArray[np.float32], float]:
+    """Logistic regression whose weights may not be negative: more of any evidence never speaks against."""
+    centre, scale = evidence.mean(axis=0), np.maximum(evidence.std(axis=0), 1e-6)
+    features = np.hstack([(evidence - centre) / scale, np.ones((len(evidence), 1))])
+    signs = np.where(answerable, 1.0, -1.0)
+
+    def loss(weights: Matrix) -> tuple[float, Matrix]:
+        margins = signs * (features @ weights)
+        bent = np.append(weights[:-1], 0.0)
+        pull = -signs / (1 + np.exp(margins))
+        total = float(np.logaddexp(0, -margins).sum() + ANSWER_RIDGE * bent @ bent / 2)
+        return total, features.T @ pull + ANSWER_RIDGE * bent
+
+    bounds = [(0.0, None)] * evidence.shape[1] + [(None, None)]
+    found = minimize(loss, np.zeros(features.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds).x
+    weights = found[:-1] / scale
+    return np.asarray(weights, np.float32), float(found[-1] - weights @ centre)
+
+
+def _held_out_chances(evidence: Matrix, answerable: NDArray[np.bool_], folds: NDArray[np.int_]) -> Matrix:
+    chances = np.zeros(len(evidence))
+    for fold in range(FOLDS):
+        weights, constant = _logit(evidence[folds != fold], answerable[folds != fold])
+        chances[folds == fold] = 1 / (1 + np.exp(-(evidence[folds == fold] @ weights + constant)))
+    return chances
+
+
+def _report(
+    judged: Sequence[tuple[_Asked, Index, Ranking]],
+    chances: Matrix,
+    answerable: NDArray[np.bool_],
+    below: float,
+    today: date,
+) -> dict[str, Any]:
+    with_gold = [(a, index, ranking) for a, index, ranking in judged if a.articles]
+    found = wanted = 0
+    for asked, index, _ in with_gold:
+        chosen = index.select(asked.case.text, departments=asked.routed, today=today).passages
+        found += len({(p.article, p.text) for p in chosen} & set(asked.case.gold))
+        wanted += len(asked.case.gold)
+    silent = [float(np.quantile(chances[~answerable], share)) for share in (0.75, 0.85, 0.9, 0.95)]
+    return {
+        "questions": len(judged),
+        "hit1": round(mean(ranking.main in a.articles for a, _, ranking in with_gold), 4),
+        "recall": round(found / max(1, wanted), 4),
+        "answer_auc": round(float(roc_auc_score(answerable, chances)), 4),
+        "rightly": round(float(np.mean(chances[~answerable] < below)), 4),
+        "wrongly": round(float(np.mean(chances[answerable] < below)), 4),
+        "wrongly_at_rightly_75_85_90_95": [
+            round(float(np.mean(chances[answerable] <= threshold)), 4) for threshold in silent
+        ],
+        "thresholds": [round(threshold, 3) for threshold in silent],
+        "calibration": _calibration(chances, answerable),
+    }
+
+
+def _calibration(chances: Matrix, answerable: NDArray[np.bool_]) -> list[tuple[float, float, int]]:
+    """Per fifth of the range: mean probability, share with an answer, and how many."""
+    fifth = np.minimum((chances * 5).astype(int), 4)
+    groups = [(chances[fifth == i], answerable[fifth == i]) for i in range(5) if (fifth == i).any()]
+    return [(round(float(c.mean()), 3), round(float(a.mean()), 3), len(c)) for c, a in groups]

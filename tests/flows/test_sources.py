@@ -1,0 +1,131 @@
+"""A draft may stand on past answers, canned answers and articles that a person looked up."""
+
+import re
+from urllib.parse import quote
+
+from bot.db import transaction
+from bot.knowledge import import_articles
+from bot.models import Draft, DraftStatus, InquiryStatus
+from responders.knowledge import Article
+from tests.city import OTHER, City, Desk
+
+ASK = "引っ越しのときに出る大きな食器棚を市に引き取ってほしい"
+AGAIN = "大きな食器棚を引き取ってほしいのですが"
+BY_HAND = "食器棚は、二人で運べる大きさであれば戸別収集で引き取ります。"
+PASSAGE = re.compile(r'name="passage" value="([^"]+)"')
+
+
+def _answered_by_hand(city: City, desk: Desk, text: str, body: str, user: str = OTHER) -> str:
+    """An answered case; its receipt number."""
+    city.line_says(text, user=user)
+    city.work()
+    case = city.case(user)
+    if case.department_id != "waste_environment":
+        form = {**desk.form(case), "department": "waste_environment", "reason": "環境課の仕事"}
+        assert desk.post(case, "transfer", form).status_code == 303
+        city.work()
+        case = city.case(user)
+    form = {**desk.form(case), "text": f"お答えします。\n\n{body}"}
+    assert desk.post(case, "write", form).status_code == 303
+    return case.receipt_number
+
+
+def _pending(city: City) -> Draft:
+    draft: Draft
+    case = city.case()
+    [draft] = city.all(Draft, Draft.status == DraftStatus.pending, Draft.inquiry_id == case.id)
+    return draft
+
+
+def _asked_again(city: City, desk: Desk) -> None:
+    city.line_says(AGAIN)
+    city.work()
+    case = city.case()
+    if case.department_id != "waste_environment":
+        form = {**desk.form(case), "department": "waste_environment", "reason": "環境課の仕事"}
+        assert desk.post(case, "transfer", form).status_code == 303
+        city.work()
+
+
+def test_a_past_answer_is_offered_with_its_number_and_becomes_the_source(city: City, desk: Desk) -> None:
+    number = _answered_by_hand(city, desk, ASK, BY_HAND)
+    _asked_again(city, desk)
+    page = desk.page(f"/desk/cases/{city.case().id}")
+    assert f"過去の回答 {number}" in page
+    assert "職員が書いた回答" in page
+    ids = [one for one in PASSAGE.findall(page) if one.startswith(f"case:{number}#")]
+    form = desk.form(city.case())
+    assert desk.post(city.case(), "recompose", {**form, "passage": ids[-1:]}).status_code == 303
+    draft = _pending(city)
+    assert BY_HAND in draft.text
+    assert draft.ready
+    assert draft.passages[0]["article_title"] == f"過去の回答 {number}"
+    form = desk.form(city.case())
+    assert desk.post(city.case(), "approve", form).status_code == 303
+    assert city.case().status == InquiryStatus.answered
+
+
+def test_another_departments_answer_is_not_offered_nor_taken(city: City, desk: Desk) -> None:
+    number = _answered_by_hand(city, desk, ASK, BY_HAND)
+    _asked_again(city, desk)
+    form = {**desk.form(city.case()), "department": "water", "reason": "試し"}
+    assert desk.post(city.case(), "transfer", form).status_code == 303
+    city.work()
+    assert f"過去の回答 {number}" not in desk.page(f"/desk/cases/{city.case().id}")
+    again = {**desk.form(city.case()), "passage": [f"case:{number}#1"]}
+    assert desk.post(city.case(), "recompose", again).status_code == 422
+    assert BY_HAND not in _pending(city).text
+
+
+def test_an_answer_whose_article_changed_is_not_offered(city: City, desk: Desk) -> None:
+    city.line_says("粗大ごみの戸別収集の手数料はいくらですか", user=OTHER)
+    city.work()
+    case = city.case(OTHER)
+    assert desk.post(case, "approve", desk.form(case)).status_code == 303
+    cited = city.all(Draft, Draft.inquiry_id == case.id)[0].passages[0]
+    city.line_says("粗大ごみの戸別収集の手数料を知りたい")
+    city.work()
+    assert f"過去の回答 {case.receipt_number}" in desk.page(f"/desk/cases/{city.case().id}")
+    page = desk.page(f"/desk/knowledge/article?id={quote(cited['article'])}")
+    version = re.search(r'name="version" value="(\d+)"', page)
+    assert version
+    retire = {"csrf": desk.csrf, "id": cited["article"], "version": version.group(1)}
+    assert desk.client.post("/desk/knowledge/retire", data=retire, follow_redirects=False).status_code == 303
+    city.work()
+    assert f"過去の回答 {case.receipt_number}" not in desk.page(f"/desk/cases/{city.case().id}")
+
+
+def test_a_canned_answer_is_chosen_by_hand_and_never_found_by_the_search(city: City, desk: Desk) -> None:
+    text = "ただいま申込みが大変混み合っています。\nご予約から収集まで、三週間ほどお待ちいただいています。"
+    own = Article("canned-busy", "混み合っているとき", "waste_environment", text, data_class="canned")
+    other = Article(
+        "canned-water", "断水のとき", "water", "復旧まで節水をお願いします。", data_class="canned"
+    )
+    with transaction(city.engine) as session:
+        import_articles(session, [own, other], actor="test", embed=None, retire_missing=False)
+    city.line_says("粗大ごみの申込みが混み合っていて三週間待ちと聞きました。収集はいつですか")
+    city.work()
+    assert "canned-busy" not in {p["article"] for p in _pending(city).passages}
+    page = desk.page(f"/desk/cases/{city.case().id}")
+    assert "混み合っているとき" in page
+    assert "断水のとき" not in page
+    listed = PASSAGE.findall(desk.page(f"/desk/cases/{city.case().id}?article=canned-busy"))
+    ids = [one for one in listed if one.startswith("canned-busy#")]
+    assert len(ids) == 2
+    form = {**desk.form(city.case()), "passage": [*ids, "canned-water#1"]}
+    assert desk.post(city.case(), "recompose", form).status_code == 303
+    assert "三週間ほど" in _pending(city).text
+    assert "節水" not in _pending(city).text
+
+
+def test_a_case_without_a_source_can_take_an_article_that_a_person_looks_up(city: City, desk: Desk) -> None:
+    city.line_says("うちの件、どうなりましたか。至急お願いします。")
+    city.work()
+    assert _pending(city).origin == "holding"
+    page = desk.page(f"/desk/cases/{city.case().id}?words={quote('粗大ごみ 手数料')}")
+    [link] = re.findall(r"\?article=(waste-bulky)", page)[:1]
+    listed = PASSAGE.findall(desk.page(f"/desk/cases/{city.case().id}?article={link}"))
+    form = {**desk.form(city.case()), "passage": listed[:2]}
+    assert desk.post(city.case(), "recompose", form).status_code == 303
+    assert _pending(city).origin == "template"
+    assert "見つかりませんでした" in desk.page(f"/desk/cases/{city.case().id}?words={quote('ぽぽぽ')}")
