@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 from bot import inquiries
 from bot.errors import NotFound
 from bot.models import Approval, Draft, DraftStatus, Inquiry, Staff
+from bot.second_text import japanese_part
 
 STATUS_JA = {
     DraftStatus.pending: "承認待ち",
@@ -83,13 +84,13 @@ def of_case(session: Session, inquiry_id: UUID, staff: Staff) -> tuple[Inquiry, 
 
 
 def _record(draft: Draft, name: str, approval: Approval | None) -> DraftRecord:
-    changed = approval is not None and approval.text != draft.text
+    sent = japanese_part(approval.text) if approval else draft.text
     return DraftRecord(
         draft=draft,
         decided_by=name,
         approval=approval,
         sources=list(_sources(draft)),
-        changes=list(difference(draft.text, approval.text)) if approval and changed else [],
+        changes=list(difference(draft.text, sent)) if sent != draft.text else [],
     )
 
 

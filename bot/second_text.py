@@ -214,7 +214,7 @@ def make(asked: Asked, frames: Frames, llm: Llm | None, *, bundled: bool) -> tup
     return Second(asked.kind, text, made_from), done
 
 
-_UNSUPPORTED_JA = "この言語モデルでは、この言語の訳は作れません。あいさつと結びだけを入れました。"
+_UNSUPPORTED_JA = "この言語の訳は、今は機械で作れません。あいさつと結びの文だけを入れました。"
 
 
 def can_translate(kind: str, llm: Llm | None, *, bundled: bool) -> bool:

@@ -15,6 +15,7 @@ from bot.db import now
 from bot.drafting import Frame
 from bot.knowledge import find_articles, passages_of
 from bot.models import Approval, Department, Draft, Inquiry, KnowledgeArticle
+from bot.second_text import japanese_part
 from responders.japanese import words
 from responders.knowledge import Passage, split_sentences
 
@@ -52,7 +53,8 @@ def past_answers(session: Session, inquiry: Inquiry, frame: Frame) -> list[PastA
         if likeness < LEAST_LIKE:
             continue
         department = session.get_one(Department, answered.department_id)
-        passages = _as_passages(answered, frame.body_of(approval.text, department, answered.receipt_number))
+        body = frame.body_of(japanese_part(approval.text), department, answered.receipt_number)
+        passages = _as_passages(answered, body)
         answer = PastAnswer(answered, question[:80], passages, not draft.passages, approval.approved_at)
         same_words = tuple(p.text for p in passages)
         best.setdefault(same_words, (likeness, answer))  # the newest of equal answers comes first

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
 
-from bot import reports, second_text
+from bot import drafting, reports, second_text
 from bot.db import transaction
 from bot.errors import BadInput, BotError
 from bot.models import Staff, StaffSession
@@ -15,6 +15,7 @@ from bot.routes.deps import Deciding, SessionDep, SignedIn, TypedSecond
 from bot.routes.desk import SCREEN, case_page, second_values
 from bot.second_text import Second
 from bot.templating import page
+from responders.llm import Llm
 
 router = APIRouter(prefix="/desk")
 Text = Annotated[str, Form()]
@@ -41,9 +42,10 @@ def attach(
     if want and want not in city.seconds:
         raise BadInput("付ける文の種類が正しくありません。")
     asked = second_text.ask(session, inquiry_id, draft_id, want, text, city.frame, staff=staff)
-    return StreamingResponse(
-        _made(request, inquiry_id, signed_in, asked, confirmed or []), media_type="text/html"
-    )
+    allowed = drafting.may_draft(session, inquiry_id, request.app.state.settings)
+    llm = request.app.state.llm if allowed else None
+    made = _made(request, inquiry_id, signed_in, asked, confirmed or [], llm)
+    return StreamingResponse(made, media_type="text/html")
 
 
 def _made(
@@ -52,12 +54,13 @@ def _made(
     signed_in: tuple[Staff, StaffSession],
     asked: second_text.Asked,
     confirmed: list[str],
+    llm: Llm | None,
 ) -> Iterator[str]:
     state = request.app.state
     second, reason, error = Second("", "", ""), "", ""
     if asked.kind:
         bundled = second_text.is_bundled(state.settings)
-        second, how = second_text.make(asked, state.city.seconds, state.llm, bundled=bundled)
+        second, how = second_text.make(asked, state.city.seconds, llm, bundled=bundled)
         reason = how.reason_ja
     with transaction(state.engine) as session:
         try:

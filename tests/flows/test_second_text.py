@@ -12,11 +12,12 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import col
 
-from bot import second_text
+from bot import second_text, sources
+from bot.db import transaction
 from bot.models import Approval, AuditEntry, Draft, Inquiry, OutboxMessage
 from responders.llm import Llm
 from responders.ruby import without_readings
-from tests.city import DATA, USER, City, Desk, open_city
+from tests.city import DATA, OTHER, USER, City, Desk, open_city
 from tests.platforms.line import Line
 from tests.responders.conftest import FakeEndpoint
 
@@ -208,11 +209,23 @@ def test_the_bundled_model_is_not_asked_for_what_it_cannot_do(city: City, desk: 
     page = desk.page(f"/desk/cases/{city.case().id}")
     assert "英語の訳は、今の言語モデルでは作れません" in page
     form, html = _with(city, desk, form, "en")
-    assert "この言語の訳は作れません" in html
+    assert "この言語の訳は、今は機械で作れません" in html
     by_hand = "Please call us (粗大ごみ)."
     form["second_text"] = form["second_text"].replace("\n\n\n\n", f"\n\n{by_hand}\n\n")
     assert _approve(city, desk, form, tick=True).status_code == 303
     assert by_hand in city.all(Approval)[0].text
+
+
+def test_the_kill_switch_stops_translations_and_leaves_the_rules(
+    site_model: City, model: FakeEndpoint
+) -> None:
+    city, desk = site_model, site_model.hire("tantou")
+    form = _asked(city, desk)
+    state = city.client.app.state  # type: ignore[attr-defined]
+    state.settings = state.settings.model_copy(update={"drafting_enabled": False})
+    assert "今は機械で作れません" in _with(city, desk, form, "en")[1]
+    assert not model.requests
+    assert "（そだい）" in _with(city, desk, form, "easy")[0]["second_text"]
 
 
 def test_only_who_may_decide_may_attach(city: City, desk: Desk) -> None:
@@ -241,3 +254,22 @@ def test_the_web_chat_gets_readings_as_pieces(city: City, desk: Desk) -> None:
     assert ["粗大", "そだい"] in reply["ruby"]
     assert "".join(surface for surface, _ in reply["ruby"]) == without_readings(reply["text"])
     assert all(m["ruby"] == [] for m in shown if m is not reply)
+
+
+def test_a_second_text_is_no_part_of_a_later_source_nor_a_change_of_the_draft(city: City, desk: Desk) -> None:
+    city.line_says(ASK, user=OTHER)
+    city.work()
+    answered = city.case(OTHER)
+    html = desk.post(answered, "second", {**desk.form(answered), "want": "easy"}).text
+    second = dict(FIELDS.findall(html)) | {"second_text": unescape((AREA.search(html) or [""] * 2)[1])}
+    assert desk.post(answered, "approve", {**desk.form(answered), **second}).status_code == 303
+    assert "変更なし" in desk.page(f"/desk/cases/{answered.id}/record")
+
+    _asked(city, desk)
+    with transaction(city.engine) as session:
+        frame = city.client.app.state.city.frame  # type: ignore[attr-defined]
+        offered = sources.past_answers(session, city.case(), frame)
+    assert offered
+    said = "".join(passage.text for answer in offered for passage in answer.passages)
+    assert "粗大ごみ" in said
+    assert "（" not in said
