@@ -1,8 +1,7 @@
 """Step 3 of the guideline, 分かりやすさの確認: what in an easy text is still hard, and where it stands.
 
-The guideline of 2020 asks for short sentences and names no number. ``MOST_CHARS`` is the limit that Hirosaki
-University's やさしい日本語 works with (about 24 characters, never over 30). A remark is advice to a person
-and blocks nothing.
+The guideline of 2020 asks for short sentences; ``MOST_CHARS`` is our own figure for it. A remark is advice to
+a person and blocks nothing.
 """
 
 import re
