@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page, expect
 from starlette.applications import Starlette
 
 from bot.app import create_app
-from bot.models import Draft
+from bot.models import Approval, Draft
 from responders.llm import Llm
 from tests.browser.conftest import SHOTS, ask, sign_in
 from tests.city import City, settings_for
@@ -57,6 +57,9 @@ def test_a_place_is_found_and_confirmed_by_keyboard(browser: Browser, site: str)
         checkbox.press("Space")
     desk.get_by_role("button", name="承認して送る").click()
     expect(desk.get_by_text("回答済み", exact=True)).to_be_visible()
+    desk.get_by_role("link", name="下書きと承認の詳しい記録").click()
+    expect(desk.locator(".diff ins").first).to_contain_text("9,999円")
+    desk.screenshot(path=SHOTS / "record.png", full_page=True)
 
 
 def test_a_rewording_runs_into_the_editor_and_can_be_stopped(
@@ -90,3 +93,20 @@ def test_a_new_draft_appears_without_a_reload(browser: Browser, site: str) -> No
     desk.get_by_role("button", name="作り直す", exact=True).click()
     expect(desk.get_by_label(BOX)).to_be_visible()
     assert "\n・" in desk.get_by_label(BOX).input_value()
+
+
+def test_one_incident_is_answered_from_one_screen(browser: Browser, site: str, working_city: City) -> None:
+    for _ in range(2):
+        ask(browser, site)
+    desk = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
+    sign_in(desk, site)
+    expect(desk.get_by_text("同じ出来事").first).to_be_visible()
+    desk.locator("a.row").first.click()
+    other = desk.locator("input[name=also]")
+    expect(other).to_have_count(1)
+    expect(other).not_to_be_checked()
+    other.check()
+    desk.screenshot(path=SHOTS / "incident.png", full_page=True)
+    desk.get_by_role("button", name="承認して送る").click()
+    expect(desk.get_by_text("回答済み", exact=True)).to_be_visible()
+    assert len(working_city.all(Approval)) == 2
