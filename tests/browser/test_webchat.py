@@ -167,6 +167,8 @@ def test_a_message_whose_answer_is_lost_is_shown_and_stored_once(
 def test_an_expired_token_begins_a_new_conversation_and_says_so(browser: Browser, site: str) -> None:
     page = browser.new_page()
     page.goto(f"{site}/chat")
+    # The page fetches a token of its own first: set earlier, ours would be overwritten.
+    page.wait_for_function("localStorage.getItem('madoguchi-chat')")
     page.evaluate("localStorage.setItem('madoguchi-chat', 'expired')")
     page.reload()
     expect(page.get_by_text("新しい会話を始めました。")).to_have_count(1)
