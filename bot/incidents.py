@@ -118,10 +118,9 @@ def others(session: Session, inquiry: Inquiry, staff: Staff) -> list[Member]:
         .where(Inquiry.incident_id == inquiry.incident_id, Inquiry.id != inquiry.id, inquiries.visible(staff))
         .order_by(col(Inquiry.created_at))
     )
-    return [
-        Member(one, inquiries.words(session, one)[:80], one.status in QUEUE_STATUSES)
-        for one in session.exec(query)
-    ]
+    found = session.exec(query).all()
+    told = inquiries.words_of(session, found)
+    return [Member(one, told[one.id][:80], one.status in QUEUE_STATUSES) for one in found]
 
 
 def leave(session: Session, inquiry_id: UUID, *, staff: Staff, screen: str) -> None:

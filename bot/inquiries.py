@@ -211,17 +211,26 @@ def clarify(session: Session, inquiry: Inquiry) -> None:
 
 def words(session: Session, inquiry: Inquiry) -> str:
     """What the citizen wrote about this matter, personal data masked, withdrawn words left out."""
+    return words_of(session, [inquiry])[inquiry.id]
+
+
+def words_of(session: Session, several: Sequence[Inquiry]) -> dict[UUID, str]:
+    """`words` of several cases, by id, in one query."""
+    roots = {inquiry.id: inquiry.linked_to or inquiry.id for inquiry in several}
     query = (
-        select(Message.text)
+        select(Message.inquiry_id, Message.text)
         .where(
-            Message.inquiry_id == (inquiry.linked_to or inquiry.id),
-            Message.direction == "in",
+            col(Message.inquiry_id).in_(set(roots.values())),
+            col(Message.direction) == "in",
             col(Message.hidden_at).is_(None),
-            Message.text != "",
+            col(Message.text) != "",
         )
         .order_by(col(Message.seq))
     )
-    return mask("\n".join(session.exec(query)))[0]
+    texts: dict[UUID | None, list[str]] = {}
+    for root, text in session.exec(query):
+        texts.setdefault(root, []).append(text)
+    return {one: mask("\n".join(texts.get(root, [])))[0] for one, root in roots.items()}
 
 
 def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftResult, text: str) -> bool:

@@ -47,8 +47,10 @@ def past_answers(session: Session, inquiry: Inquiry, frame: Frame) -> list[PastA
     if not asked:
         return []
     best: dict[tuple[str, ...], tuple[float, PastAnswer]] = {}
-    for approval, draft, answered in _approved(session, inquiry):
-        question = inquiries.words(session, answered)
+    rows = _approved(session, inquiry)
+    questions = inquiries.words_of(session, [answered for _, _, answered in rows])
+    for approval, draft, answered in rows:
+        question = questions[answered.id]
         likeness = _likeness(asked, {*words(question)})
         if likeness < LEAST_LIKE:
             continue
