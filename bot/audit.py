@@ -1,10 +1,15 @@
-"""The audit log: append-only, each entry sealed by the hash of the one before."""
+"""The audit log: append-only, each entry sealed by the hash of the one before.
+
+What a transaction recorded is sealed at its commit, as the last thing it does: nobody holds the end of the
+chain while waiting for anything else, so it can neither deadlock nor let a long import stop the desk.
+"""
 
 import hashlib
 import json
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from sqlalchemy import event, orm
 from sqlmodel import Session, col, select
 
 from bot.db import now
@@ -12,12 +17,13 @@ from bot.models import AuditEntry
 
 GENESIS = "0" * 64
 _LOCK = 0x6D61646F  # any constant; one lock for the end of the chain
+_UNSEALED = "unsealed audit entries"
 
 
 def record(
     session: Session, *, actor: str, action: str, subject: str, screen: str = "", **details: object
-) -> AuditEntry:
-    """Append one entry in the caller's transaction.
+) -> None:
+    """Append one entry in the caller's transaction; it stands in the log once that has been committed.
 
     Args:
         session: The caller's transaction.
@@ -26,28 +32,48 @@ def record(
         subject: What it was done to, such as ``inquiry:2026-00001``.
         screen: Where it was done, such as ``desk``.
         details: Ids, versions, hashes. Never a citizen's words.
-
-    Writers wait for each other until the transaction ends, so call it late in the transaction. On SQLite
-    the write lock is held already; on PostgreSQL an advisory lock stands for the end of the chain.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-    session.flush()
-    last = session.exec(select(AuditEntry.digest).order_by(col(AuditEntry.id).desc()).limit(1)).first()
     entry = AuditEntry(
-        at=now().isoformat(),
+        at="",
         actor=actor,
         action=action,
         subject=subject,
         screen=screen,
         details=json.dumps(details, ensure_ascii=True, sort_keys=True, default=str),
-        previous=last or GENESIS,
+        previous="",
         digest="",
     )
-    entry.digest = _digest(entry)
-    session.add(entry)
+    session.info.setdefault(_UNSEALED, []).append((session.get_nested_transaction(), entry))
+
+
+@event.listens_for(orm.Session, "before_commit")
+def _seal(session: orm.Session) -> None:
+    """Chain the transaction's entries to the log. On SQLite the write lock is held already."""
+    if session.in_nested_transaction() or not (entries := session.info.pop(_UNSEALED, None)):
+        return
     session.flush()
-    return entry
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    newest = sa.select(col(AuditEntry.digest)).order_by(col(AuditEntry.id).desc()).limit(1)
+    previous = session.scalar(newest) or GENESIS
+    for _, entry in entries:
+        entry.at, entry.previous = now().isoformat(), previous
+        previous = entry.digest = _digest(entry)
+        session.add(entry)
+        session.flush()
+
+
+@event.listens_for(orm.Session, "after_soft_rollback")
+def _forget(session: orm.Session, undone: orm.SessionTransaction) -> None:
+    """What was recorded in a transaction or savepoint that was rolled back never happened."""
+
+    def within(recorded: orm.SessionTransaction | None) -> bool:
+        while recorded is not None and recorded is not undone:
+            recorded = recorded.parent
+        return recorded is undone
+
+    entries = session.info.get(_UNSEALED, [])
+    session.info[_UNSEALED] = [pair for pair in entries if undone.nested and not within(pair[0])]
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ def join(session: Session, inquiry: Inquiry) -> None:
     if inquiry.emergency or not text:
         return
     for other_text, other in _recent(session, inquiry):
-        if alike(text, other_text):
+        if alike(text, other_text) and _held(session, other):
             if other.incident_id is None:
                 incident = Incident(department_id=inquiry.department_id)
                 session.add(incident)
@@ -66,6 +66,12 @@ def join(session: Session, inquiry: Inquiry) -> None:
                 _enter(session, other, incident.id)
             _enter(session, inquiry, other.incident_id)
             return
+
+
+def _held(session: Session, other: Inquiry) -> bool:
+    """Lock a neighbour's case, or leave it to whoever works on it at this moment: never wait for it."""
+    query = select(Inquiry).where(Inquiry.id == other.id).with_for_update(key_share=True, skip_locked=True)
+    return session.exec(query.execution_options(populate_existing=True)).first() is not None
 
 
 def _enter(session: Session, inquiry: Inquiry, incident_id: UUID | None) -> None:
@@ -195,6 +201,7 @@ def answer_others(
 
 
 def _draft_like(model: Draft, inquiry: Inquiry, text: str) -> Draft:
-    shared = ("origin", "ready", "sentences", "findings", "passages", "flags", "model")
-    kept = {name: getattr(model, name) for name in shared}
+    as_made = ("origin", "ready", "sentences", "findings", "passages", "flags")
+    provenance = ("model", "article_versions", "times")
+    kept = {name: getattr(model, name) for name in as_made + provenance}
     return Draft(inquiry_id=inquiry.id, status=DraftStatus.pending, text=text, **kept)

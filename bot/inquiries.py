@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from bot import audit, city, jobs, outbox
+from bot import audit, city, conversations, jobs, outbox
 from bot.calendar import Calendar
 from bot.db import now
 from bot.errors import CaseChanged, DraftNotPending, NeedsConfirmation, NotAllowed, NotFound, TextRefused
@@ -108,7 +108,7 @@ def current(session: Session, conversation_id: UUID) -> Inquiry | None:
             col(Inquiry.linked_to).is_(None),
         )
         .order_by(col(Inquiry.created_at).desc())
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     return session.exec(query).first()
 
@@ -293,7 +293,7 @@ def improve(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
     """
     inquiry = _locked(session, inquiry_id)
     query = select(Draft).where(Draft.inquiry_id == inquiry_id, Draft.status == DraftStatus.pending)
-    draft = session.exec(query.with_for_update()).first()
+    draft = session.exec(query.with_for_update(key_share=True)).first()
     same = draft is not None and draft.passages == _plain(result.passages)
     if draft is None or not same or inquiry.generation != generation:
         return False  # decided, or a person chose other sentences meanwhile
@@ -448,19 +448,7 @@ def approve(
     if any(finding["key"] not in confirmed for finding in hard):
         raise NeedsConfirmation
     _decide(session, draft, DraftStatus.approved, staff)
-    whole = _sendable(text + below)
-    approval = Approval(
-        draft_id=draft.id,
-        inquiry_id=inquiry.id,
-        staff_id=staff.id,
-        text=whole,
-        text_sha256=outbox.digest(whole),
-        screen=screen,
-        confirmed=hard,
-    )
-    session.add(approval)
-    session.flush()
-    row = outbox.send_approved(session, approval, inquiry.conversation_id)
+    row = _send(session, draft, inquiry, _sendable(text + below), hard, staff=staff, screen=screen)
     inquiry.answered_at = now()
     _move(session, inquiry, InquiryStatus.with_person if keep_open else InquiryStatus.answered)
     note(
@@ -474,9 +462,34 @@ def approve(
         text_sha256=row.text_sha256,
         edited=text != draft.text,
         second=bool(below),
-        confirmed=len(approval.confirmed),
+        confirmed=len(hard),
     )
     return row
+
+
+def _send(
+    session: Session,
+    draft: Draft,
+    inquiry: Inquiry,
+    text: str,
+    confirmed: list[dict[str, Any]],
+    *,
+    staff: Staff,
+    screen: str,
+) -> OutboxMessage:
+    """The approval and the row that goes out, one beside the other."""
+    approval = Approval(
+        draft_id=draft.id,
+        inquiry_id=inquiry.id,
+        staff_id=staff.id,
+        text=text,
+        text_sha256=outbox.digest(text),
+        screen=screen,
+        confirmed=confirmed,
+    )
+    session.add(approval)
+    session.flush()
+    return outbox.send_approved(session, approval, inquiry.conversation_id)
 
 
 def _sendable(text: str) -> str:
@@ -636,7 +649,7 @@ def escalate_alarms(session: Session, before: datetime) -> int:
         col(Inquiry.alarm_escalated_at).is_(None),
         Inquiry.created_at < before,
     )
-    overdue = session.exec(query.with_for_update()).all()
+    overdue = session.exec(query.order_by(col(Inquiry.id)).with_for_update(key_share=True)).all()
     for inquiry in overdue:
         inquiry.alarm_escalated_at = now()
         session.add(inquiry)
@@ -655,9 +668,17 @@ def visible(staff: Staff) -> sa.ColumnElement[bool]:
     return (col(Inquiry.department_id) == staff.department_id) | unheard
 
 
+def hold(session: Session, inquiry_ids: Collection[UUID]) -> None:
+    """Lock several cases with their conversations, in the order that everybody keeps."""
+    conversations.hold_of_cases(session, inquiry_ids)
+    query = select(Inquiry.id).where(col(Inquiry.id).in_(inquiry_ids)).order_by(col(Inquiry.id))
+    session.exec(query.with_for_update(key_share=True)).all()
+
+
 def for_decision(session: Session, inquiry_id: UUID, staff: Staff) -> Inquiry:
-    """The case, locked, if this person may decide about it."""
-    query = select(Inquiry).where(Inquiry.id == inquiry_id, visible(staff)).with_for_update()
+    """The case, locked with its conversation, if this person may decide about it."""
+    hold(session, [inquiry_id])
+    query = select(Inquiry).where(Inquiry.id == inquiry_id, visible(staff))
     inquiry = session.exec(query.execution_options(populate_existing=True)).first()
     if inquiry is None:
         raise NotFound
@@ -683,8 +704,8 @@ def _reason(reason: str) -> str:
 
 
 def _locked(session: Session, inquiry_id: UUID) -> Inquiry:
-    query = select(Inquiry).where(Inquiry.id == inquiry_id).with_for_update()
-    return session.exec(query.execution_options(populate_existing=True)).one()
+    hold(session, [inquiry_id])
+    return session.get_one(Inquiry, inquiry_id, populate_existing=True)
 
 
 def _move(session: Session, inquiry: Inquiry, status: InquiryStatus) -> None:

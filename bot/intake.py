@@ -5,7 +5,7 @@ import logging
 import sqlalchemy as sa
 from sqlmodel import Session, select
 
-from bot import audit, inquiries, jobs, outbox
+from bot import audit, conversations, inquiries, jobs, outbox
 from bot.db import insert_once, now
 from bot.models import Conversation, EventStatus, InboundEvent, Message
 from channels import message as wire
@@ -54,15 +54,8 @@ def _mark(session: Session, row: InboundEvent, status: EventStatus, note: str) -
     session.add(stored)
 
 
-def conversation_of(session: Session, channel: str, user: str) -> Conversation:
-    """The citizen's conversation on this channel, locked until the transaction ends."""
-    insert_once(session, Conversation(channel=channel, channel_user=user))
-    query = select(Conversation).where(Conversation.channel == channel, Conversation.channel_user == user)
-    return session.exec(query.with_for_update().execution_options(populate_existing=True)).one()
-
-
 def _on_message(session: Session, channel: str, event: wire.InboundEvent) -> None:
-    conversation = conversation_of(session, channel, event.user)
+    conversation = conversations.of_citizen(session, channel, event.user)
     if _known(session, conversation, event.platform_id):
         return  # redelivered under another event id, or taken back before it came
     stored = _store_message(session, conversation, event)
@@ -103,21 +96,21 @@ def _store_message(session: Session, conversation: Conversation, event: wire.Inb
 
 
 def _on_follow(session: Session, channel: str, event: wire.InboundEvent) -> None:
-    conversation = conversation_of(session, channel, event.user)
+    conversation = conversations.of_citizen(session, channel, event.user)
     conversation.blocked = False
     inquiries.give_notice(session, conversation, cause=f"{event.event_id}:notice")
     outbox.send_fixed(session, "greeting", conversation, cause=f"{event.event_id}:greeting")
 
 
 def _on_unfollow(session: Session, channel: str, event: wire.InboundEvent) -> None:
-    conversation = conversation_of(session, channel, event.user)
+    conversation = conversations.of_citizen(session, channel, event.user)
     conversation.blocked = True
     session.add(conversation)
 
 
 def _on_unsend(session: Session, channel: str, event: wire.InboundEvent) -> None:
     """Hide the text at once; the tombstone also stops a message that arrives after its own unsend."""
-    conversation = conversation_of(session, channel, event.user)
+    conversation = conversations.of_citizen(session, channel, event.user)
     query = select(Message).where(
         Message.conversation_id == conversation.id, Message.platform_id == event.platform_id
     )

@@ -271,7 +271,7 @@ def _renew_drafts(session: Session, articles: set[str]) -> None:
         if not articles & {str(p.get("article")) for p in draft.passages}:
             continue
         # Somebody may be approving it at this moment: wait for them, then look again.
-        session.refresh(inquiry, with_for_update=True)
+        session.refresh(inquiry, with_for_update={"key_share": True})
         session.refresh(draft)
         if draft.status == DraftStatus.pending:
             inquiries.request_draft(session, inquiry)

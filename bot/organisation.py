@@ -38,7 +38,9 @@ def reroute(session: Session, today: date, *, drafting: bool) -> int:
         How many moved; 0 on every day but the first after a reorganisation.
     """
     departments = {d.id: d for d in city.departments(session)}
-    moved = session.exec(_stranded(departments, today).with_for_update()).all()
+    moved = session.exec(
+        _stranded(departments, today).order_by(col(Inquiry.id)).with_for_update(key_share=True)
+    ).all()
     for inquiry in moved:
         successor = responsible(departments, inquiry.department_id, today)
         inquiries.reorganise(session, inquiry, successor, drafting=drafting)

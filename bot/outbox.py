@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
-from bot import audit, city, jobs
+from bot import audit, city, conversations, jobs
 from bot.db import now, transaction
 from bot.models import (
     Approval,
@@ -159,7 +159,7 @@ def _start_attempt(engine: Engine, conversation_id: UUID) -> tuple[UUID, bool] |
             )
             .order_by(col(OutboxMessage.seq))
             .limit(1)
-            .with_for_update()
+            .with_for_update(key_share=True)
         )
         row = session.exec(query).first()
         if row is None or row.next_try_at > now():
@@ -221,8 +221,9 @@ def _attempt(engine: Engine, row_id: UUID, is_first: bool, senders: Mapping[str,
 
 
 def _load(session: Session, row_id: UUID) -> tuple[OutboxMessage, Conversation]:
-    row = session.get_one(OutboxMessage, row_id)
-    return row, session.get_one(Conversation, row.conversation_id)
+    """The row and its conversation, locked."""
+    conversation = conversations.hold(session, session.get_one(OutboxMessage, row_id).conversation_id)
+    return session.get_one(OutboxMessage, row_id, populate_existing=True), conversation
 
 
 def _buttons(session: Session, row: OutboxMessage) -> list[Button]:
@@ -276,15 +277,12 @@ def _record_accepted(
 
 
 def show(session: Session, row: OutboxMessage, conversation: Conversation) -> None:
-    """Put the sent text into the conversation's thread."""
-    locked = session.exec(
-        select(Conversation).where(Conversation.id == conversation.id).with_for_update()
-    ).one()
+    """Put the sent text into the thread of its conversation, which the caller has locked."""
     session.add(
         Message(
             conversation_id=row.conversation_id,
             inquiry_id=row.inquiry_id,
-            seq=locked.next_seq,
+            seq=conversation.next_seq,
             direction="out",
             text=row.text,
             data={"buttons": row.buttons} if row.buttons else {},
@@ -292,7 +290,8 @@ def show(session: Session, row: OutboxMessage, conversation: Conversation) -> No
             triaged_at=now(),
         )
     )
-    locked.next_seq += 1
+    conversation.next_seq += 1
+    session.add(conversation)
     session.flush()
 
 
@@ -311,7 +310,8 @@ def _settle(session: Session, row: OutboxMessage, status: OutboxStatus, error: s
 
 def retry(session: Session, row_id: UUID, *, actor: str, screen: str) -> None:
     """A supervisor had the cause removed: try a failed row again, with the same key."""
-    row = session.exec(select(OutboxMessage).where(OutboxMessage.id == row_id).with_for_update()).one()
+    query = select(OutboxMessage).where(OutboxMessage.id == row_id)
+    row = session.exec(query.with_for_update(key_share=True)).one()
     if row.status != OutboxStatus.failed:
         return
     row.status, row.next_try_at, row.error = OutboxStatus.queued, now(), ""

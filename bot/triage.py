@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
-from bot import city, incidents, inquiries, organisation, outbox
+from bot import city, conversations, incidents, inquiries, organisation, outbox
 from bot.calendar import Calendar
 from bot.db import now, transaction
 from bot.dialogue_client import DialogueClient, DialogueUnavailable, Turn
@@ -87,7 +87,7 @@ def triage_conversation(engine: Engine, conversation_id: UUID, brain: Brain) -> 
     while message := _next_message(engine, conversation_id):
         understanding = _understand_safely(engine, message, brain)
         with transaction(engine) as session:
-            _decide(session, message.id, understanding, brain)
+            _decide(session, message, understanding, brain)
         count += 1
     return count
 
@@ -170,14 +170,13 @@ def is_unclear(prediction: Prediction) -> bool:
     return prediction.abstained and 1 < len(prediction.set) <= MAX_SET
 
 
-def _decide(session: Session, message_id: UUID, understood: Understanding, brain: Brain) -> None:
-    query = select(Message).where(Message.id == message_id).with_for_update()
-    message = session.exec(query.execution_options(populate_existing=True)).one()
+def _decide(session: Session, waiting: Message, understood: Understanding, brain: Brain) -> None:
+    conversation = conversations.hold(session, waiting.conversation_id)
+    message = session.get_one(Message, waiting.id)
     if message.triaged_at is not None:
         return  # decided, or taken back, while we were thinking
     message.triaged_at = now()
     session.add(message)
-    conversation = session.get_one(Conversation, message.conversation_id)
     conversation.language = understood.language
     session.add(conversation)
     decision = _Decision(session, message, conversation, understood, brain)

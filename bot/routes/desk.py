@@ -243,6 +243,8 @@ def approve(
 
     def verb() -> None:
         city = decision.request.app.state.city
+        others = _seen_versions(also or ())
+        inquiries.hold(decision.session, [inquiry_id, *others])
         row = inquiries.approve(
             decision.session,
             draft_id,
@@ -261,7 +263,7 @@ def approve(
         incidents.answer_others(
             decision.session,
             approval,
-            _seen_versions(also or ()),
+            others,
             staff=decision.staff,
             screen=SCREEN,
             keep_open=keep_open,

@@ -23,4 +23,6 @@ def receive(
     if not settings.line_secrets:
         raise NotFound("LINEの設定がありません。")
     line.verify(body, x_line_signature, settings.line_secrets)
-    return {"stored": sum(intake.receive(session, "line", event) for event in line.decode(body))}
+    # By citizen: two bodies that name the same citizens lock their conversations in the same order.
+    events = sorted(line.decode(body), key=lambda event: event.user)
+    return {"stored": sum(intake.receive(session, "line", event) for event in events)}

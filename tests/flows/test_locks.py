@@ -1,0 +1,128 @@
+"""People and jobs that meet in the same moment on PostgreSQL: they wait their turn, never for each other."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy as sa
+from sqlmodel import select
+
+from bot import audit, inquiries, outbox, triage
+from bot.db import reading, transaction
+from bot.models import Approval, AuditEntry, Conversation, Staff
+from channels.message import Accepted, Button
+from tests.city import OTHER, USER, City, Desk, wait_for
+
+pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+TREE = "中央公園の大きな木が倒れて、歩道をふさいでいます"
+
+
+def _somebody_waits(city: City) -> bool:
+    with city.engine.connect() as connection:
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        return bool(connection.exec_driver_sql(waiting).scalar())
+
+
+def _anyone(city: City) -> Staff:
+    with reading(city.engine) as session:
+        return session.exec(select(Staff).where(Staff.login == "tantou")).one()
+
+
+class _SlowLine:
+    """A platform that answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.sending, self.answer = threading.Event(), threading.Event()
+
+    def push(self, to: str, text: str, *, retry_key: str, buttons: Sequence[Button] = ()) -> Accepted:
+        return self.reply("", text)
+
+    def reply(self, reply_token: str, text: str, *, buttons: Sequence[Button] = ()) -> Accepted:
+        self.sending.set()
+        assert self.answer.wait(30)
+        return Accepted("request", None)
+
+
+def test_an_approval_while_the_receipt_is_on_its_way(city: City, desk: Desk) -> None:
+    city.line_says("粗大ごみの出し方を教えてください")
+    for conversation in city.all(Conversation):
+        triage.triage_conversation(city.engine, conversation.id, city.brain)
+    case, line = city.case(), _SlowLine()
+    with ThreadPoolExecutor(1) as worker:
+        delivery = worker.submit(outbox.deliver, city.engine, case.conversation_id, {"line": line})
+        assert line.sending.wait(30)
+        with transaction(city.engine) as session:
+            inquiries.for_decision(session, case.id, _anyone(city))
+            line.answer.set()
+            wait_for(lambda: _somebody_waits(city))
+            inquiries.write_by_hand(
+                session,
+                case.id,
+                staff=_anyone(city),
+                text="職員が確認しました。",
+                seen_version=case.version,
+                screen="desk",
+                keep_open=False,
+            )
+        assert delivery.result(30) >= 2
+    assert city.case().status == "answered"
+
+
+def test_a_new_message_does_not_wait_for_a_case_somebody_works_on(city: City, desk: Desk) -> None:
+    city.line_says(TREE)
+    city.work()
+    with ThreadPoolExecutor(1) as worker, transaction(city.engine) as session:
+        inquiries.for_decision(session, city.case(USER).id, _anyone(city))
+        city.line_says(TREE, user=OTHER)
+        worker.submit(city.work).result(60)
+        assert city.case(OTHER).incident_id is None
+    city.line_says(TREE, user="U" + "3" * 32)
+    city.work()
+    assert city.case("U" + "3" * 32).incident_id is not None
+
+
+def test_two_people_answer_one_incident_from_both_ends(city: City, desk: Desk) -> None:
+    users = [USER, OTHER]
+    for user in users:
+        city.line_says(TREE, user=user)
+        city.work()
+    desks, cases = [desk, city.hire("futarime")], [city.case(user) for user in users]
+    assert cases[0].incident_id == cases[1].incident_id is not None
+
+    def press(mine: int) -> int:
+        other = cases[1 - mine]
+        form = {**desks[mine].form(cases[mine]), "also": [f"{other.id}:{other.version}"]}
+        return int(desks[mine].post(cases[mine], "approve", form).status_code)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(press, range(2))) == [303, 409]
+    assert len(city.all(Approval)) == 2
+
+
+def test_a_long_transaction_does_not_hold_the_end_of_the_chain(city: City) -> None:
+    with ThreadPoolExecutor(1) as pool, transaction(city.engine) as importing:
+        audit.record(importing, actor="a", action="import", subject="article:1")
+        importing.flush()
+
+        def approve() -> None:
+            with transaction(city.engine) as session:
+                audit.record(session, actor="b", action="approve", subject="inquiry:1")
+
+        pool.submit(approve).result(30)
+    with reading(city.engine) as session:
+        assert session.exec(select(AuditEntry.actor).order_by(sa.desc("id")).limit(2)).all() == ["a", "b"]
+        assert audit.verify(session).broken_at is None
+
+
+def test_what_a_savepoint_took_back_is_not_in_the_log(city: City) -> None:
+    with transaction(city.engine) as session:
+        audit.record(session, actor="a", action="first", subject="x")
+        outer = session.begin_nested()
+        audit.record(session, actor="a", action="undone", subject="x")
+        with session.begin_nested():
+            audit.record(session, actor="a", action="undone too", subject="x")
+        outer.rollback()
+        with session.begin_nested():
+            audit.record(session, actor="a", action="second", subject="x")
+    assert [e.action for e in city.all(AuditEntry, AuditEntry.actor == "a")] == ["first", "second"]
