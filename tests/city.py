@@ -138,12 +138,12 @@ class City:
             return rows
 
     def case(self, user: str = USER) -> Inquiry:
-        """The newest case of a citizen."""
+        """The newest case of a citizen, second matters of a message left aside."""
         with transaction(self.engine) as session:
             query = (
                 select(Inquiry)
                 .join(Conversation, col(Inquiry.conversation_id) == col(Conversation.id))
-                .where(Conversation.channel_user == user)
+                .where(Conversation.channel_user == user, col(Inquiry.linked_to).is_(None))
                 .order_by(col(Inquiry.created_at).desc())
             )
             return session.exec(query).first() or _no_case()

@@ -1,39 +1,16 @@
 """The model reads citizens' messages only where it earned it and an administrator decided so."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
 
 from bot import modes
 from bot.db import transaction
 from bot.models import AuditEntry, Draft, DraftingMode, DraftStatus, Role
-from responders.llm import Llm
-from tests.city import City, Desk, open_city
-from tests.platforms.line import Line
+from tests.city import City, Desk
 from tests.responders.conftest import FakeEndpoint
 
 ASK = "粗大ごみの出し方を教えてください。合言葉はキンモクセイ。"
-
-
-@pytest.fixture
-def model() -> Iterator[FakeEndpoint]:
-    endpoint = FakeEndpoint()
-    endpoint.models = ["site-model"]
-    yield endpoint
-    endpoint.close()
-
-
-@pytest.fixture
-def writing(
-    engine: Engine, database_url: str, line: Line, model: FakeEndpoint, tmp_path: Path
-) -> Iterator[City]:
-    llm = Llm(model.url, "site-model", "", timeout_seconds=5.0)
-    with open_city(engine, database_url, line, tmp_path, llm=llm) as city:
-        yield city
-    llm.close()
 
 
 @pytest.fixture

@@ -1,44 +1,28 @@
 """The record of a draft: what made it, what it stood on, who decided, what was changed."""
 
 import json
-from collections.abc import Iterator
 from html import unescape
-from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
 from sqlmodel import col, select
 
 from bot import modes, records
 from bot.db import transaction
 from bot.models import AuditEntry, Draft, DraftingMode, KnowledgeArticle, Role, Staff
-from responders.llm import HASH_MARK, Llm
-from tests.city import USER, City, Desk, open_city
+from responders.llm import HASH_MARK
+from tests.city import USER, City, Desk
 from tests.flows.test_review import KEY
-from tests.platforms.line import Line
-from tests.responders.conftest import FakeEndpoint, given_sentences
+from tests.responders.conftest import FakeEndpoint
 
 ASK = "粗大ごみの出し方を教えてください"
 SHA = "ab12" * 16
 
 
 @pytest.fixture
-def model() -> Iterator[FakeEndpoint]:
-    endpoint = FakeEndpoint()
-    endpoint.models = [f"small.gguf{HASH_MARK}{SHA}"]
-    endpoint.reply = lambda body: "".join(given_sentences(body))
-    yield endpoint
-    endpoint.close()
-
-
-@pytest.fixture
-def writing(
-    engine: Engine, database_url: str, line: Line, model: FakeEndpoint, tmp_path: Path
-) -> Iterator[City]:
-    llm = Llm(model.url, "embedded", "", timeout_seconds=5.0)
-    with open_city(engine, database_url, line, tmp_path, llm=llm) as city:
-        yield city
-    llm.close()
+def model(model: FakeEndpoint) -> FakeEndpoint:
+    """It says which file it serves."""
+    model.models = [f"small.gguf{HASH_MARK}{SHA}"]
+    return model
 
 
 def _record(city: City, desk: Desk) -> str:

@@ -1,43 +1,26 @@
 """A caseworker shapes the draft: with a hint, shorter, in another tone, reworded before their eyes."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from httpx import Response
-from sqlalchemy import Engine
 from sqlmodel import col
 
 from bot.db import transaction
 from bot.models import AuditEntry, Department, Draft, DraftStatus, HandOffReason, Inquiry, InquiryStatus
-from responders.llm import Llm
-from tests.city import City, Desk, open_city
-from tests.platforms.line import Line
+from tests.city import City, Desk
 from tests.responders.conftest import FakeEndpoint, given_sentences
 
 ASK = "粗大ごみの出し方を教えてください"
 
 
 @pytest.fixture
-def model() -> Iterator[FakeEndpoint]:
-    endpoint = FakeEndpoint()
-    endpoint.reply = lambda body: "".join(given_sentences(body))
-    yield endpoint
-    endpoint.close()
-
-
-@pytest.fixture
-def writing(
-    engine: Engine, database_url: str, line: Line, model: FakeEndpoint, tmp_path: Path
-) -> Iterator[City]:
-    """The city with a model for the desk; the worker has none, so that drafts begin verbatim."""
-    llm = Llm(model.url, "stand-in", "", timeout_seconds=5.0)
-    with open_city(engine, database_url, line, tmp_path, llm=llm) as city:
-        city.writer = replace(city.writer, llm=None)
-        yield city
-    llm.close()
+def writing(writing: City) -> City:
+    """Only the desk has the model, so that drafts begin verbatim."""
+    writing.writer = replace(writing.writer, llm=None)
+    return writing
 
 
 def _pending(city: City) -> Draft:
