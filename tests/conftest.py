@@ -29,7 +29,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """URL of a PostgreSQL server: the given one, or a cluster of our own that ends with the tests."""
+    """URL of a PostgreSQL server: the given one, or a cluster of this process that ends with the tests."""
     if given := os.environ.get("MADOGUCHI_TEST_DATABASE_URL"):
         yield given
         return
@@ -80,13 +80,16 @@ def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _postgres_template(postgres: str) -> str:
-    _on_server(postgres, "DROP DATABASE IF EXISTS madoguchi_template", "CREATE DATABASE madoguchi_template")
-    migrate(_named(postgres, "madoguchi_template"))
-    engine = make_engine(_named(postgres, "madoguchi_template"))
+def _postgres_template(postgres: str) -> Iterator[str]:
+    name = f"madoguchi_template_{os.getpid()}"
+    url = _named(postgres, name)
+    _on_server(postgres, f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name}")
+    migrate(url)
+    engine = make_engine(url)
     load_city(engine)
     engine.dispose()
-    return postgres
+    yield url
+    _on_server(postgres, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 def _named(server: str, database: str) -> str:
@@ -110,12 +113,12 @@ def sqlite_url(_sqlite_template: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgres_url(_postgres_template: str) -> Iterator[str]:
+def postgres_url(postgres: str, _postgres_template: str) -> Iterator[str]:
     """A PostgreSQL database of this test's own: migrated, みなと市 loaded."""
-    name = f"t_{uuid.uuid4().hex[:12]}"
-    _on_server(_postgres_template, f"CREATE DATABASE {name} TEMPLATE madoguchi_template")
-    yield _named(_postgres_template, name)
-    _on_server(_postgres_template, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    name, template = f"t_{uuid.uuid4().hex[:12]}", sa.engine.make_url(_postgres_template).database
+    _on_server(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield _named(postgres, name)
+    _on_server(postgres, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
