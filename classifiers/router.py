@@ -77,6 +77,18 @@ class Encoded:
         """Indices of the messages with exactly one label and no flag."""
         return np.flatnonzero(~self.flags.any(axis=1))
 
+    def some(self, count: int, seed: int) -> Encoded:
+        """About ``count`` of the messages, drawn at random from each label alike; 20 of a rare one."""
+        order, share = np.random.default_rng(seed).permutation(len(self.ids)), count / len(self.ids)
+        labelled = [order[self.gold[order] == label] for label in np.unique(self.gold)]
+        chosen = np.sort(np.concatenate([mine[: max(20, round(share * len(mine)))] for mine in labelled]))
+        return Encoded(
+            [self.texts[i] for i in chosen],
+            [self.ids[i] for i in chosen],
+            self.shares[chosen],
+            self.flags[chosen],
+        )
+
 
 def targets(examples: Sequence[Example], labels: Labels) -> tuple[Floats, Floats]:
     """Shares and flags of `Encoded` for examples."""

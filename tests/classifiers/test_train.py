@@ -14,7 +14,7 @@ from classifiers.artefact import replacing
 from classifiers.dataset import load_labels, load_split
 from classifiers.department import DepartmentClassifier
 from classifiers.errors import BadDataset
-from classifiers.router import by_length, shuffled_batches
+from classifiers.router import Encoded, by_length, shuffled_batches
 from classifiers.train import Recipe, is_fresh, train
 
 
@@ -54,6 +54,17 @@ def test_fresh_until_data_or_backbone_change(
 def test_test_set_does_not_count(trained: Path, own_data: Path, tiny_hub: Path) -> None:
     (own_data / "inquiries" / "test.jsonl").unlink()
     assert is_fresh(trained, own_data, tiny_hub)
+
+
+def test_some_of_a_split_keeps_every_label() -> None:
+    gold = np.repeat([0, 1, 2], [900, 90, 10])
+    shares = np.eye(3, dtype=np.float32)[gold]
+    rows = [np.array([i]) for i in range(1000)]
+    split = Encoded([str(i) for i in range(1000)], rows, shares, np.zeros((1000, 2), dtype=np.float32))
+    some = split.some(100, seed=1)
+    assert np.bincount(some.gold).tolist() == [90, 20, 10]
+    assert [int(row[0]) for row in some.ids] == [int(text) for text in some.texts]
+    assert (some.shares == shares[[int(text) for text in some.texts]]).all()
 
 
 def test_never_fresh_without_a_model(data_dir: Path, tiny_hub: Path, tmp_path: Path, trained: Path) -> None:
