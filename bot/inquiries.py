@@ -640,6 +640,8 @@ def acknowledge(session: Session, inquiry_id: UUID, *, staff: Staff, screen: str
 def escalate_alarms(session: Session, before: datetime) -> int:
     """Emergencies that nobody took note of since ``before``: from now on everybody sees them.
 
+    One that somebody works on at this moment is left to the next sweep.
+
     Returns:
         How many alarms escalated.
     """
@@ -649,7 +651,7 @@ def escalate_alarms(session: Session, before: datetime) -> int:
         col(Inquiry.alarm_escalated_at).is_(None),
         Inquiry.created_at < before,
     )
-    overdue = session.exec(query.order_by(col(Inquiry.id)).with_for_update(key_share=True)).all()
+    overdue = session.exec(query.with_for_update(key_share=True, skip_locked=True)).all()
     for inquiry in overdue:
         inquiry.alarm_escalated_at = now()
         session.add(inquiry)

@@ -99,6 +99,7 @@ class Worker:
 
     def run(self) -> None:
         """Sweep until stopped."""
+        threading.Thread(target=self._follow_knowledge, daemon=True).start()
         last_prune = 0.0
         while not self._stop.wait(SWEEP_SECONDS):
             try:
@@ -113,6 +114,14 @@ class Worker:
                 sa.exc.SQLAlchemyError
             ) as reason:  # the database may be restarting: the next sweep tries again
                 log.error("sweep failed: %s", type(reason).__name__)
+
+    def _follow_knowledge(self) -> None:
+        """Make an import's vectors as soon as it is there, not when the next question comes."""
+        while not self._stop.wait(SWEEP_SECONDS):
+            try:
+                self._services.writer.knowledge.index()
+            except Exception as reason:  # a draft that needs the index meets the same trouble and tells it
+                log.error("the articles could not be read: %s", type(reason).__name__)
 
     def ask_to_stop(self) -> None:
         """Make ``run`` return; safe in a signal handler."""
@@ -244,8 +253,9 @@ def follow_organisation(services: Services) -> int:
 
 
 def _end_waiting(session: Session, status: InquiryStatus, before: datetime, reason: HandOffReason) -> None:
-    stuck = session.exec(select(Inquiry).where(Inquiry.status == status, Inquiry.status_since < before))
-    for inquiry in stuck.all():
+    """What somebody works on at this moment is left to the next sweep."""
+    query = select(Inquiry).where(Inquiry.status == status, Inquiry.status_since < before)
+    for inquiry in session.exec(query.with_for_update(key_share=True, skip_locked=True)).all():
         inquiries.hand_off(session, inquiry, reason)
 
 

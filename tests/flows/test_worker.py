@@ -1,13 +1,17 @@
 """The real worker process with the real durable engine: killed in the middle, nothing lost, nothing twice."""
 
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
 from sqlmodel import col, select
 
 from bot import bench, jobs
-from bot.db import reading
-from bot.models import Inquiry, OutboxMessage, OutboxStatus
-from tests.city import USER, wait_for
+from bot.db import reading, transaction
+from bot.knowledge import import_articles
+from bot.models import Inquiry, KnowledgePassage, OutboxMessage, OutboxStatus
+from responders.knowledge import Article
+from tests.city import ROOT, USER, wait_for
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -50,6 +54,23 @@ def test_a_message_that_came_while_no_worker_lived_is_worked_later() -> None:
         assert _case(opened) is None
         opened.start_worker()
         assert wait_for(lambda: _case(opened), 120).department_id == "citizen_registry"
+
+
+def test_an_import_gets_its_vectors_without_a_question() -> None:
+    with bench.rig() as opened:
+        (Path(opened.environment["MADOGUCHI_DATA_DIR"]) / "encoder").symlink_to(ROOT / "var" / "encoder")
+        article = Article("picnic", "公園でのたき火", "roads_parks", "公園では、たき火はできません。")
+        with transaction(opened.engine) as session:
+            import_articles(session, [article], actor="test", embed=None)
+        assert _vectors(opened) == [False, False]
+        opened.start_worker()
+        wait_for(lambda: _vectors(opened) == [True, True])
+
+
+def _vectors(opened: bench.Rig) -> list[bool]:
+    """Of the title and the sentence: whether they can be found by sense."""
+    with reading(opened.engine) as session:
+        return [vector is not None for vector in session.exec(select(KnowledgePassage.vector))]
 
 
 def _unfinished_jobs_of(opened: bench.Rig, worker_id: str) -> list[str]:
