@@ -99,7 +99,7 @@ def evaluate(
         report |= _simpler_models(train_path, cases, classifier.labels, backbone)
     report["languages"] = _languages(found)
     report["two_matters"] = _two_matters(found)
-    return report | _emergency(classifier, test_path.parent, [case.text for case in cases])
+    return report | _emergency(classifier, test_path.parent, found)
 
 
 def _languages(found: dict[Case, Prediction]) -> dict[str, dict[str, float]]:
@@ -125,18 +125,26 @@ def _two_matters(found: dict[Case, Prediction]) -> dict[str, float]:
     }
 
 
-def _emergency(classifier: DepartmentClassifier, folder: Path, ordinary: Sequence[str]) -> dict[str, Any]:
+def _emergency(
+    classifier: DepartmentClassifier, folder: Path, found: dict[Case, Prediction]
+) -> dict[str, Any]:
+    """Of every language; ``false_alarms_ja`` counts Japanese messages with one matter only."""
     if not (folder / "emergency.jsonl").is_file():
         return {}
     texts = [e.text for e in load_emergencies(folder.parent, "test")]
+    ordinary = [case.text for case in found]
+    told = {case.text: prediction for case, prediction in found.items()}
+    told |= dict(zip(texts, classifier.predict_many(texts), strict=True))
 
     def hears(text: str) -> bool:
-        return raises_alarm(check(text), classifier.predict(text))
+        return raises_alarm(check(text), told[text])
 
     report = evaluate_safety(hears, texts, ordinary)
+    japanese = [hears(case.text) for case in found if case.language == "ja" and not case.also]
+    report["false_alarms_ja"] = float(np.mean(japanese)) if japanese else 0.0
     for name, alone in (
         ("rules", lambda t: check(t) is not None),
-        ("model", lambda t: classifier.predict(t).emergency),
+        ("model", lambda t: told[t].emergency),
     ):
         part = evaluate_safety(alone, texts, ordinary)
         report |= {f"recall_of_{name}": part["recall"], f"false_alarms_of_{name}": part["false_alarms"]}
