@@ -19,7 +19,7 @@ setup: .venv/.done .venv-rasa/.done
 test: .venv/.done .venv-rasa/.done
 	.venv/bin/madoguchi setup
 	$(MAKE) --no-print-directory check
-	.venv/bin/python -m pytest -n 2 --dist loadfile
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check:
 	.venv/bin/ruff check .

@@ -20,6 +20,12 @@ from tests.platforms.line import Line, serve
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start a model server come first, so that two processes end together."""
+    slow = {item.path for item in items if item.get_closest_marker("llm")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:
