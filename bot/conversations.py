@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from bot.db import insert_once
 from bot.models import Conversation, Inquiry
@@ -19,13 +20,15 @@ def of_citizen(session: Session, channel: str, user: str) -> Conversation:
     """The citizen's conversation on this channel, locked until the transaction ends."""
     insert_once(session, Conversation(channel=channel, channel_user=user))
     query = select(Conversation).where(Conversation.channel == channel, Conversation.channel_user == user)
-    query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
-    return session.exec(query).one()
+    return _locked(session, query)
 
 
 def hold(session: Session, conversation_id: UUID) -> Conversation:
     """Lock a conversation until the transaction ends, and read it as it is now."""
-    query = select(Conversation).where(Conversation.id == conversation_id)
+    return _locked(session, select(Conversation).where(Conversation.id == conversation_id))
+
+
+def _locked(session: Session, query: SelectOfScalar[Conversation]) -> Conversation:
     query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
     return session.exec(query).one()
 
