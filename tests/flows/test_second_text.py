@@ -2,23 +2,18 @@
 
 import logging
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
 from sqlmodel import col
 
 from bot import second_text, sources
 from bot.db import transaction
 from bot.models import Approval, AuditEntry, Draft, Inquiry, OutboxMessage
-from responders.llm import Llm
 from responders.ruby import without_readings
-from tests.city import DATA, OTHER, USER, City, Desk, open_city
-from tests.platforms.line import Line
+from tests.city import DATA, OTHER, USER, City, Desk
 from tests.responders.conftest import FakeEndpoint
 
 ASK = "粗大ごみの出し方を教えてください"
@@ -29,11 +24,10 @@ KEY = re.compile(r'name="confirmed" value="([0-9a-f]+)"')
 
 
 @pytest.fixture
-def model() -> Iterator[FakeEndpoint]:
-    endpoint = FakeEndpoint()
-    endpoint.reply = _translated
-    yield endpoint
-    endpoint.close()
+def model(model: FakeEndpoint) -> FakeEndpoint:
+    """It translates."""
+    model.reply = _translated
+    return model
 
 
 def _translated(body: Any) -> str:  # noqa: ANN401
@@ -44,17 +38,12 @@ def _translated(body: Any) -> str:  # noqa: ANN401
 
 
 @pytest.fixture
-def site_model(
-    engine: Engine, database_url: str, line: Line, model: FakeEndpoint, tmp_path: Path
-) -> Iterator[City]:
-    """The city with a model of its own choice."""
-    llm = Llm(model.url, "stand-in", "", timeout_seconds=5.0)
-    with open_city(engine, database_url, line, tmp_path, llm=llm) as city:
-        city.writer = replace(city.writer, llm=None)
-        state = city.client.app.state  # type: ignore[attr-defined]
-        state.settings = state.settings.model_copy(update={"llm_model": "site"})
-        yield city
-    llm.close()
+def site_model(writing: City) -> City:
+    """The city with a model of its own choice, which only the desk asks."""
+    writing.writer = replace(writing.writer, llm=None)
+    state = writing.client.app.state  # type: ignore[attr-defined]
+    state.settings = state.settings.model_copy(update={"llm_model": "site"})
+    return writing
 
 
 def _asked(city: City, desk: Desk, ask: str = ASK) -> dict[str, Any]:
