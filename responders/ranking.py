@@ -4,7 +4,9 @@ The weights are learnt: ``python -m bot.evaluation`` writes ``weights.json`` fro
 """
 
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -238,11 +240,8 @@ def kinds_asked(clause: str) -> Floats:
 
 
 def _rarity(terms: Sequence[frozenset[str]]) -> dict[str, float]:
-    counts: dict[str, int] = {}
-    for sentence in terms:
-        for term in sentence:
-            counts[term] = counts.get(term, 0) + 1
-    return {term: float(np.log((len(terms) + 1) / (count + 0.5))) for term, count in counts.items()}
+    counts = Counter(term for sentence in terms for term in sentence)
+    return {term: math.log((len(terms) + 1) / (count + 0.5)) for term, count in counts.items()}
 
 
 def _shared(
