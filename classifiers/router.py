@@ -37,9 +37,13 @@ class Router(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Shapes (batch, tokens) twice, to logits (batch, labels + flags)."""
-        features = (self.pooled(input_ids, attention_mask).float() - self.mean) / self.scale
-        logits: Tensor = self.head(features)
+        logits: Tensor = self.head(self.features(input_ids, attention_mask))
         return logits
+
+    def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """What the head sees: shapes (batch, tokens) twice, to (batch, hidden), standardised."""
+        features: Tensor = (self.pooled(input_ids, attention_mask).float() - self.mean) / self.scale
+        return features
 
     def start_from_probes(self, features: Floats, weights: Floats, biases: Floats) -> None:
         """Take over the standardisation and the weights of probes fitted on standardised features.

@@ -8,7 +8,8 @@ from there (LP-FT), keeping the epoch that explains the validation set best; 4. 
 6. calibrate *through the exported model, one message per call*, because that is what will serve;
 7. write the folder in one step, with metrics, model card and hashes.
 
-Source: LP-FT, Kumar et al. 2022, arXiv:2202.10054.
+Source: LP-FT, Kumar et al. 2022, arXiv:2202.10054; several draws of dropout for one run of the encoder,
+Inoue 2019, arXiv:1905.09788.
 """
 
 from __future__ import annotations
@@ -89,6 +90,10 @@ class Recipe:
     probe_c: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1)
     probe_messages: int = 5000
     """Of the training set: enough for a head to start from, in a third of the time."""
+    head_dropout: float = 0.3
+    """Of the features that the head sees while it trains."""
+    head_samples: int = 5
+    """How many draws of that dropout share one run of the encoder."""
     kana_share: float = 0.15
     """Of the Japanese training messages, how many are seen again without kanji."""
     ngram_c: float = 100.0
@@ -286,15 +291,19 @@ def _one_epoch(
     bf16: bool,
     title: str,
 ) -> float:
-    model.eval()  # without dropout: three epochs do not overfit, so it only costs time (LOG.md)
+    model.eval()  # no dropout within the encoder: three epochs do not overfit, so it only costs time (LOG.md)
     total = 0.0
     batches = shuffled_batches(data.ids, recipe.batch, rng)
     for batch in tqdm(batches, desc=title, file=sys.stderr, leave=False):
         with _autocast(bf16):
-            logits = model(*pad([data.ids[k] for k in batch]))
-        loss = loss_of(
-            logits.float(), torch.from_numpy(data.shares[batch]), torch.from_numpy(data.flags[batch])
-        )
+            features = model.features(*pad([data.ids[k] for k in batch]))
+        shares, flags = torch.from_numpy(data.shares[batch]), torch.from_numpy(data.flags[batch])
+        loss = torch.stack(
+            [
+                loss_of(model.head(nn.functional.dropout(features, recipe.head_dropout)), shares, flags)
+                for _ in range(recipe.head_samples)
+            ]
+        ).mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
