@@ -132,21 +132,12 @@ def test_many_messages_get_the_answers_they_get_alone(classifier: DepartmentClas
 
 
 def test_the_words_that_mattered_stand_in_the_message(classifier: DepartmentClassifier) -> None:
-    explained = 0
-    # Of what a model is quite certain of, no single word matters.
-    for text in (
-        "水道料金が高い https://example.invalid/a",
-        "水道",
-        "料金の支払い",
-        "家の税金とごみ",
-        "相談したい",
-    ):
+    for text in ("水道料金が高い https://example.invalid/a", "水道", "家の税金とごみ"):
         found = classifier.explain(text, next(iter(classifier.predict(text).probabilities)), top=2)
-        assert all(word.text in text and 0 < word.weight <= 1 for word in found)
+        assert found, "also a certain answer has its reasons"
+        assert all(word.text in text and word.weight > 0 for word in found)
         assert [w.weight for w in found] == sorted((w.weight for w in found), reverse=True)
         assert len(found) <= 2
-        explained += bool(found)
-    assert explained
     assert classifier.explain("😀👍", "water") == ()
 
 
