@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -49,6 +49,8 @@ class Settings(BaseSettings):
 
     classifier_dir: Path | None = None
     """Folder of the trained classifier; default: ``classifier`` in data_dir."""
+    routing_coverage: float = Field(default=0.95, ge=0.5, le=0.995)
+    """Share of messages whose right department the routing's set must hold; higher asks citizens more."""
     backbone: str = "e5-small"
     """Encoder to fine-tune: the bundled name, a hub id or a local folder."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ Ints = NDArray[np.int64]
 
 MIN_PER_LABEL = 19
 """Validation messages a label needs for a threshold of its own: at 95 % coverage fewer promise nothing."""
+
+MIN_GROUP = 100
+"""Validation messages a group needs for a calibration of its own."""
 
 FALSE_ALARMS = 0.015
 """Share of ordinary validation messages that may raise the model's alarm: a miss costs more than a call."""
@@ -210,3 +214,52 @@ def calibrate(
         calm_at=float(asked[flags[:, 0] == 1, 0].min() / 2) if flags[:, 0].any() else 0.0,
         two_matters_at=flag_threshold(asked[plain, 1], 0.01),
     )
+
+
+def calibrate_groups(
+    logits: NDArray[np.floating],
+    gold: Ints,
+    flags: NDArray[np.floating],
+    groups: NDArray[np.str_],
+    *,
+    names: Sequence[str],
+    costs: Floats,
+    coverage: float,
+    accuracy: float,
+) -> dict[str, Calibration]:
+    """A calibration for each group of messages, from its own validation messages.
+
+    A group with too few messages takes the calibration of all. A label with too few messages in its group is
+    held to what the label needs over all groups, each message at its own group's temperature: a costly label
+    stays in more sets in a rare language too.
+
+    Args:
+        logits: As for `calibrate`.
+        gold: As for `calibrate`.
+        flags: As for `calibrate`.
+        groups: Shape (n,), the group of each message.
+        names: Every group that serving knows.
+        costs: As for `calibrate`.
+        coverage: As for `calibrate`.
+        accuracy: As for `calibrate`.
+    """
+    found = {}
+    for name in names:
+        chosen = groups == name if (groups == name).sum() >= MIN_GROUP else np.ones(len(groups), dtype=bool)
+        found[name] = calibrate(
+            logits[chosen], gold[chosen], flags[chosen], costs=costs, coverage=coverage, accuracy=accuracy
+        )
+    plain, labels = ~flags.any(axis=1), len(costs)
+    temperatures = np.array([found[str(name)].temperature for name in groups[plain]])
+    probabilities = softmax(logits[plain, :labels] / temperatures[:, None])
+    pooled = label_thresholds(probabilities, gold[plain], coverage, costs)
+    raised = route_thresholds(probabilities, gold[plain], accuracy)
+    for name, own in found.items():
+        held = np.bincount(gold[plain][groups[plain] == name], minlength=labels)
+        few = held < MIN_PER_LABEL * costs
+        found[name] = replace(
+            own,
+            include_at=tuple(np.where(few, np.minimum(own.include_at, pooled), own.include_at).tolist()),
+            route_at=tuple(np.where(few, np.maximum(own.route_at, raised), own.route_at).tolist()),
+        )
+    return found

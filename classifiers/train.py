@@ -41,11 +41,11 @@ from transformers import AutoModel
 
 from classifiers.artefact import read_manifest, replacing, write_manifest
 from classifiers.backbone import DEFAULT, fetch_backbone
-from classifiers.calibrate import Calibration, calibrate, fit_temperature, softmax
+from classifiers.calibrate import Calibration, calibrate_groups, fit_temperature, softmax
 from classifiers.card import render
 from classifiers.curves import curves
 from classifiers.dataset import Labels, load_emergencies, load_labels, load_split
-from classifiers.department import GROUPS, KNOWN_WORDS, NGRAMS, group_of
+from classifiers.department import GROUPS, KNOWN_WORDS, NGRAMS, VALID, group_of
 from classifiers.errors import ModelNotLoaded
 from classifiers.export import export_int8
 from classifiers.freshness import DEFAULT_DATA, inputs_hash, is_fresh
@@ -67,9 +67,6 @@ from classifiers.runtime import open_session, run_one
 from classifiers.tokens import TextToIds, encode, load_tokenizer, runs
 
 __all__ = ["Recipe", "is_fresh", "train"]
-
-MIN_GROUP = 100
-"""Validation messages a group needs for a calibration of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +167,8 @@ def train(
             labels=list(labels.all),
             exits=list(labels.exits),
             max_tokens=limit,
+            costs=list(labels.costs),
+            routed_accuracy=recipe.routed_accuracy,
             calibration={group: asdict(found) for group, found in calibrations.items()},
             backbone=str(backbone),
         )
@@ -377,9 +376,17 @@ def ship(
     ngrams.save(folder / NGRAMS)
     spoken = np.stack([ngrams.logits(text) for text in valid.texts])
     logits, exact = encoded + spoken, in_batches(model, valid.ids)
-    calibrations = calibrate_groups(logits, valid, labels, recipe)
+    groups = np.array([group_of(text) for text in valid.texts])
+    np.savez_compressed(folder / VALID, logits=logits, gold=valid.gold, flags=valid.flags, groups=groups)
+    calibrations = calibrate_groups(
+        logits, valid.gold, valid.flags, groups, names=GROUPS, costs=np.array(labels.costs),
+        coverage=recipe.coverage, accuracy=recipe.routed_accuracy,
+    )  # fmt: skip
+    temperatures = np.array([calibrations[group].temperature for group in groups])
+    probabilities = softmax(logits[:, : len(labels.all)] / temperatures[:, None])
+    japanese = valid.plain[groups[valid.plain] == "ja"]
     metrics = {
-        "valid": valid_metrics(logits, valid, calibrations["ja"]),
+        "valid": valid_metrics(probabilities[japanese], valid.gold[japanese], calibrations["ja"]),
         "valid_encoder": {
             "int8_macro_f1": macro_f1(encoded, valid),
             "fp32_macro_f1": macro_f1(exact, valid),
@@ -389,7 +396,7 @@ def ship(
             "fp32_macro_f1": macro_f1(exact + spoken, valid),
         },
         "ngram_factors": factors,
-        "reference": reference(logits, valid, calibrations["ja"]),
+        "reference": reference(probabilities[valid.plain], valid.gold[valid.plain]),
     }
     return metrics, calibrations
 
@@ -450,52 +457,34 @@ def _flag_loss(scores: Floats, yes: Floats) -> float:
     return -float(average_precision_score(yes, scores)) if yes.any() else 0.0
 
 
-def calibrate_groups(
-    logits: Floats, valid: Encoded, labels: Labels, recipe: Recipe
-) -> dict[str, Calibration]:
-    """A calibration for Japanese and one for other languages, each from its own validation messages.
-
-    A group with too few messages for a promise takes the calibration of all.
-    """
-    groups = np.array([group_of(text) for text in valid.texts])
-    found = {}
-    for group in GROUPS:
-        chosen = groups == group
-        if chosen.sum() < MIN_GROUP:
-            chosen = np.ones(len(groups), dtype=bool)
-        found[group] = calibrate(
-            logits[chosen], valid.gold[chosen], valid.flags[chosen], costs=np.array(labels.costs),
-            coverage=recipe.coverage, accuracy=recipe.routed_accuracy,
-        )  # fmt: skip
-    return found
-
-
 def macro_f1(logits: Floats, data: Encoded) -> float:
     """Over the labels, of the messages with one matter."""
     top = logits[data.plain, : data.shares.shape[1]].argmax(axis=1)
     return float(f1_score(data.gold[data.plain], top, average="macro"))
 
 
-def valid_metrics(logits: Floats, data: Encoded, calibration: Calibration) -> dict[str, float]:
-    """How the shipped model does on the set that chose its epoch and thresholds: optimistic."""
-    gold = data.gold[data.plain]
-    probabilities = softmax(logits[data.plain, : data.shares.shape[1]] / calibration.temperature)
+def valid_metrics(
+    probabilities: NDArray[np.float64], gold: NDArray[np.int64], calibration: Calibration
+) -> dict[str, float]:
+    """How the shipped model does on Japanese messages of the set that chose its thresholds: optimistic."""
+    top = probabilities.argmax(axis=1)
     sets = [calibration.members(row) for row in probabilities]
     return {
-        "accuracy": float((probabilities.argmax(axis=1) == gold).mean()),
-        "macro_f1": macro_f1(logits, data),
+        "accuracy": float((top == gold).mean()),
+        "macro_f1": float(f1_score(gold, top, average="macro")),
         "coverage": float(np.mean([g in s for g, s in zip(gold, sets, strict=True)])),
         "mean_set_size": float(np.mean([len(s) for s in sets])),
     }
 
 
-def reference(logits: Floats, data: Encoded, calibration: Calibration) -> dict[str, Any]:
+def reference(probabilities: NDArray[np.float64], gold: NDArray[np.int64]) -> dict[str, Any]:
     """What monitoring compares everyday messages with: confidences in ten bins, and both curves."""
-    probabilities = softmax(logits[data.plain, : data.shares.shape[1]] / calibration.temperature)
     confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == data.gold[data.plain]
     shares = np.histogram(confidence, bins=10, range=(0.0, 1.0))[0] / len(confidence)
-    return {"confidence": shares.round(4).tolist(), "curves": curves(confidence, right)}
+    return {
+        "confidence": shares.round(4).tolist(),
+        "curves": curves(confidence, probabilities.argmax(axis=1) == gold),
+    }
 
 
 def _write_texts(

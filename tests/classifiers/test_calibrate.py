@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from classifiers.calibrate import (
     Calibration,
     calibrate,
+    calibrate_groups,
     conformal_threshold,
     fit_temperature,
     flag_threshold,
@@ -69,6 +72,31 @@ def test_a_label_that_is_often_missed_gets_a_lower_threshold_and_so_does_a_costl
     costly = label_thresholds(chances, gold, 0.9, np.array([1.0, 8.0, 1.0]))
     assert costly[1] <= plain[1]
     assert (chances[gold == 0, 0] >= plain[0]).mean() >= 0.9
+
+
+def test_a_rare_label_of_a_small_group_is_held_to_what_it_needs_over_all_groups() -> None:
+    logits, gold = _sample(3000, 1.0)
+    groups = np.where(np.arange(3000) < 2900, "ja", "other")
+    logits[gold == 0, 0] -= 2.0  # often missed
+    flagged = np.concatenate([logits, np.full((3000, 2), -5.0)], axis=1)
+    asked: Any = {
+        "names": ("ja", "other"),
+        "costs": np.array([1.0, 1, 1, 1, 1, 4]),
+        "coverage": 0.9,
+        "accuracy": 0.9,
+    }
+    found = calibrate_groups(flagged, gold, np.zeros((3000, 2)), groups, **asked)
+    alone = calibrate(
+        flagged[2900:], gold[2900:], np.zeros((100, 2)), costs=np.ones(6), coverage=0.9, accuracy=0.9
+    )
+    assert found["other"].temperature == alone.temperature
+    assert found["other"].include_at[0] < alone.include_at[0]
+    assert found["other"].include_at[5] < alone.include_at[5]
+    few = calibrate_groups(flagged[:2950], gold[:2950], np.zeros((2950, 2)), groups[:2950], **asked)
+    assert (
+        few["other"].temperature
+        == calibrate(flagged[:2950], gold[:2950], np.zeros((2950, 2)), costs=np.ones(6)).temperature
+    )
 
 
 def test_too_few_messages_promise_nothing() -> None:

@@ -47,6 +47,26 @@ def test_a_challenger_learns_the_released_cases_and_is_compared_with_the_champio
         row.metrics["challenger"]["macro_f1"] > row.metrics["champion"]["macro_f1"]
         and not row.metrics["worse"]
     )
+    assert row.metrics["against"] == trained.name
     newer = learning.train_challenger(settings, city.engine)
     statuses = {m.folder: m.status for m in city.all(RoutingModel)}
     assert statuses == {row.folder: ModelStatus.refused, newer.folder: ModelStatus.challenger}
+
+
+def test_a_challenger_that_hears_fewer_emergencies_or_loses_the_languages_is_not_better(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def report(f1: float, recall: float, vi: float) -> dict[str, object]:
+        model = {"macro_f1": f1, "accuracy": f1, "per_label": {"tax": {"n": 40, "f1": f1}}}
+        languages = {"vi": {"n": 40, "accuracy": vi}, "en": {"n": 40, "accuracy": 0.9}}
+        return {"model": model, "languages": languages, "emergency": {"recall": recall}}
+
+    def verdict(recall: float, vi: float) -> tuple[list[str], bool]:
+        reports = {"old": report(0.94, 0.99, 0.9), "new": report(0.95, recall, vi)}
+        monkeypatch.setattr("classifiers.evaluate.evaluate", lambda folder, _test: reports[folder.name])
+        found = learning.compare(Path("old"), Path("new"), tmp_path)
+        return found["worse"], found["better"]
+
+    assert verdict(0.99, 0.9) == ([], True)
+    assert verdict(0.98, 0.9) == (["emergency"], False)
+    assert verdict(1.0, 0.85) == (["languages"], False)

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
+from classifiers.artefact import file_hash
 from classifiers.dataset import Example, Labels, load_emergencies, load_labels, load_split
 from classifiers.freshness import DEFAULT_DATA
 
@@ -34,6 +35,12 @@ def _folded(text: str) -> str:
 def _grams(text: str) -> frozenset[str]:
     folded = _folded(text)
     return frozenset(folded[i : i + 5] for i in range(max(1, len(folded) - 4)))
+
+
+def test_the_readme_names_the_files_as_they_are() -> None:
+    folder = DEFAULT_DATA / "inquiries"
+    told = dict(re.findall(r"(\w+) ([0-9a-f]{16})\b", (folder / "README.md").read_text(encoding="utf-8")))
+    assert told == {name: file_hash(folder / f"{name}.jsonl")[:16] for name in (*SPLITS, "emergency")}
 
 
 def test_no_text_stands_in_two_sets(sets: dict[str, list[Example]]) -> None:

@@ -114,6 +114,28 @@ def test_two_matters_name_both_departments(copy: Path) -> None:
     assert DepartmentClassifier(copy).predict("粗大ごみを出したい、税金を分割で払う").also == ""
 
 
+def test_a_second_matter_that_the_model_hardly_sees_is_none(copy: Path) -> None:
+    _edit_manifest(copy, calibration=_limits(0.02, 0.5, 0.0, two_matters_at=0.0))
+    found = DepartmentClassifier(copy).predict("ごみの日はいつ")
+    assert sorted(found.probabilities.values())[-2] < 0.002
+    assert (found.department, found.also) == ("waste", "")
+
+
+def test_two_matters_with_a_third_candidate_go_to_the_front_desk(copy: Path) -> None:
+    _edit_manifest(copy, calibration=_limits(1.0, 0.0, 0.0, two_matters_at=0.0))
+    found = DepartmentClassifier(copy).predict("粗大ごみを出したい、税金を分割で払う")
+    assert len(found.set) == 6
+    assert (found.department, found.also) == (FRONT_DESK, "")
+
+
+def test_another_coverage_makes_other_sets_without_training(trained: Path) -> None:
+    texts = ("税金とごみのこと", "水道", "相談", "証明", "どこですか")
+    wide, usual, narrow = (DepartmentClassifier(trained, coverage=c) for c in (0.99, None, 0.5))
+    sizes = [sum(len(model.predict(text).set) for text in texts) for model in (wide, usual, narrow)]
+    assert sizes[0] >= sizes[1] >= sizes[2]
+    assert sizes[0] > sizes[2]
+
+
 def test_an_emergency_is_told_apart(copy: Path) -> None:
     untouched = DepartmentClassifier(copy)
     alarming, ordinary = (
