@@ -129,6 +129,20 @@ def train(out: Path | None, from_cases: bool) -> None:
     click.echo((folder / "metrics.json").read_text())
 
 
+def _champion(settings: Settings) -> Path:
+    """The model that routes: promoted by a supervisor, or the set-up's."""
+    from sqlalchemy.exc import DBAPIError
+
+    from bot.db import make_engine, reading
+    from bot.learning import champion_folder
+
+    try:
+        with reading(make_engine(settings.effective_database_url)) as session:
+            return champion_folder(session, settings)
+    except DBAPIError:  # not set up yet, or another machine's database
+        return settings.effective_classifier_dir
+
+
 @main.command()
 @_FILE
 def route(file: IO[bytes]) -> None:
@@ -144,15 +158,12 @@ def route(file: IO[bytes]) -> None:
 
     settings = _settings()
     try:
-        classifier = DepartmentClassifier(settings.effective_classifier_dir)
+        classifier = DepartmentClassifier(_champion(settings), coverage=settings.routing_coverage)
     except ClassifierError as reason:
         _fail(f"no usable classifier ({reason}): run `madoguchi setup`")
 
     def answer(text: str) -> dict[str, Any]:
-        try:
-            found = classifier.predict(text)
-        except ClassifierError as reason:
-            raise ValueError(f"{type(reason).__name__}: {reason}") from reason
+        found = classifier.predict(text)
         flag = safety.check(text)
         alarm = raises_alarm(flag, found)
         flags = [f"emergency:{flag.kind if flag else 'model'}"] if alarm else []
@@ -393,7 +404,8 @@ def evaluate_routing(data: Path | None, pictures: Path | None) -> None:
 
     settings = _settings()
     path = data or settings.city_dir / "inquiries" / "test.jsonl"
-    report = run(settings.effective_classifier_dir, path)
+    frozen = settings.data_dir / "encoder"
+    report = run(_champion(settings), path, backbone=frozen if frozen.exists() else None)
     if pictures:
         pictures.mkdir(parents=True, exist_ok=True)
         (pictures / "reliability.svg").write_text(reliability_svg(report["curves"]["reliability"]))

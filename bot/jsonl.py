@@ -34,7 +34,7 @@ def answer_each(stream: IO[bytes], answer: Callable[[str], dict[str, Any]], out:
 
     Args:
         stream: JSON Lines with ``id`` and ``text``.
-        answer: Text to the fields of the answer; a ``ValueError`` of it is that line's error.
+        answer: Text to the fields of the answer; what it raises is that line's error, by its type's name.
         out: Where the answers go.
 
     Returns:
@@ -47,7 +47,7 @@ def answer_each(stream: IO[bytes], answer: Callable[[str], dict[str, Any]], out:
             if isinstance(value, BadLine):
                 raise value
             fields |= answer(value["text"])
-        except ValueError as reason:
+        except Exception as reason:  # whatever one line does, the rest goes on
             errors += 1
             fields |= {"line": number, "error": type(reason).__name__, "detail": str(reason)}
             sys.stderr.write(f"line {number}: {type(reason).__name__}: {reason}\n")

@@ -10,7 +10,7 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from bot import audit, inquiries
 from bot.db import now, reading, transaction
@@ -37,10 +38,13 @@ from bot.settings import Settings
 from classifiers.artefact import MANIFEST
 from classifiers.department import DepartmentClassifier, Prediction
 from classifiers.errors import ClassifierError, ModelNotLoaded
+from classifiers.language import detect
 
 log = logging.getLogger(__name__)
 
 MAX_LOSS_OF_A_DEPARTMENT = 0.02
+MAX_LOSS_OF_LANGUAGES = 0.02
+"""Of the mean accuracy over the other languages: one language alone has too few test messages."""
 FINISHED = (InquiryStatus.answered, InquiryStatus.closed)
 REFRESH_SECONDS = 10.0
 
@@ -49,6 +53,12 @@ class NotBetter(Conflict):
     """A challenger that does not beat the champion."""
 
     message_ja = "評価用データで今のモデルを上回っていないため、切り替えられません。"
+
+
+class NotCompared(Conflict):
+    """A challenger that was compared with another model than the one that routes."""
+
+    message_ja = "比較した後で使用中のモデルが変わりました。候補を作り直してください。"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +71,36 @@ class Lesson:
 
 
 def lessons(session: Session, limit: int = 50) -> list[Lesson]:
-    """Finished cases that people moved and that no supervisor has looked at yet, oldest first."""
+    """Finished cases that people moved and that no supervisor has looked at yet, oldest first.
+
+    Emergencies are none: as an ordinary message of its department one would teach the model not to hear them.
+    """
+    found = session.exec(_teaching().order_by(col(Inquiry.created_at)).limit(limit)).all()
+    return [Lesson(inquiry, text) for inquiry in found if (text := inquiries.words(session, inquiry))]
+
+
+def _teaching() -> SelectOfScalar[Inquiry]:
     moved = select(Transfer.inquiry_id).where(col(Transfer.staff_id).is_not(None))
     seen = select(TrainingExample.inquiry_id)
-    query = select(Inquiry).where(
+    return select(Inquiry).where(
         col(Inquiry.id).in_(moved),
         col(Inquiry.id).not_in(seen),
         col(Inquiry.status).in_(FINISHED),
+        col(Inquiry.emergency).is_(False),
         Inquiry.department_id != FRONT_DESK,
     )
-    found = session.exec(query.order_by(col(Inquiry.created_at)).limit(limit)).all()
-    return [Lesson(inquiry, text) for inquiry in found if (text := inquiries.words(session, inquiry))]
 
 
 def judge(session: Session, inquiry_id: UUID, *, staff: Staff, use: bool, screen: str) -> None:
     """A supervisor releases a case for training, or refuses it.
 
     Raises:
-        NotFound: No such case. Conflict: somebody has judged it already.
+        NotFound: No such case. Conflict: it is no lesson, or somebody has judged it already.
     """
-    inquiry = session.get(Inquiry, inquiry_id)
-    if inquiry is None:
+    if session.get(Inquiry, inquiry_id) is None:
         raise NotFound
-    if session.exec(select(TrainingExample).where(TrainingExample.inquiry_id == inquiry_id)).first():
+    inquiry = session.exec(_teaching().where(Inquiry.id == inquiry_id)).first()
+    if inquiry is None:
         raise Conflict
     session.add(
         TrainingExample(
@@ -121,6 +138,7 @@ def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
         _append(data / "inquiries" / "train.jsonl", released)
         train(folder, data, settings.backbone)
     metrics = compare(champion, folder, settings.city_dir / "inquiries" / "test.jsonl")
+    metrics["against"] = champion.name
     row = RoutingModel(folder=name, status=ModelStatus.challenger, examples=len(released), metrics=metrics)
     with transaction(engine) as session:
         for old in session.exec(select(RoutingModel).where(RoutingModel.status == ModelStatus.challenger)):
@@ -142,6 +160,8 @@ def _append(path: Path, released: Sequence[TrainingExample]) -> None:
             if example.text.strip() and example.text not in known:
                 known.add(example.text)
                 row = {"id": f"case-{example.id}", "text": example.text, "department": example.department_id}
+                if (language := detect(example.text)) != "ja":
+                    row["language"] = language
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
@@ -149,20 +169,34 @@ def compare(champion: Path, challenger: Path, test_path: Path) -> dict[str, Any]
     """Both models on the frozen test set, and whether the challenger may take over.
 
     Returns:
-        ``champion`` and ``challenger``: macro_f1, accuracy, per_label; ``worse``: departments that lose
-        more than two points; ``better``: higher macro-F1 and no such department.
+        ``champion`` and ``challenger``: macro_f1, accuracy, per_label, languages (mean accuracy over the
+        others than Japanese), emergency_recall; ``worse``: what loses too much: departments by more than two
+        points, ``languages`` by more than two, ``emergency`` at all; ``better``: higher macro-F1 and nothing
+        in ``worse``.
     """
     from classifiers.evaluate import evaluate
 
-    reports = [evaluate(folder, test_path)["model"] for folder in (champion, challenger)]
-    old, new = ({k: r[k] for k in ("macro_f1", "accuracy", "per_label")} for r in reports)
+    old, new = (_figures(evaluate(folder, test_path)) for folder in (champion, challenger))
     worse = [
         label
         for label, score in old["per_label"].items()
         if new["per_label"][label]["f1"] < score["f1"] - MAX_LOSS_OF_A_DEPARTMENT
     ]
+    if new["languages"] < old["languages"] - MAX_LOSS_OF_LANGUAGES:
+        worse.append("languages")
+    if new["emergency_recall"] < old["emergency_recall"]:
+        worse.append("emergency")
     better = new["macro_f1"] > old["macro_f1"] and not worse
     return {"champion": old, "challenger": new, "worse": worse, "better": better}
+
+
+def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: report["model"][name] for name in ("macro_f1", "accuracy", "per_label")}
+    languages = [one["accuracy"] for one in report["languages"].values()]
+    return kept | {
+        "languages": sum(languages) / len(languages) if languages else 1.0,
+        "emergency_recall": report["emergency"]["recall"] if "emergency" in report else 1.0,
+    }
 
 
 def champion_folder(session: Session, settings: Settings) -> Path:
@@ -178,15 +212,18 @@ def _with_status(session: Session, status: ModelStatus) -> RoutingModel | None:
     return session.exec(query.order_by(*newest)).first()
 
 
-def promote(session: Session, model_id: UUID, *, staff: Staff, screen: str) -> None:
+def promote(session: Session, settings: Settings, model_id: UUID, *, staff: Staff, screen: str) -> None:
     """The challenger routes from now on.
 
     Raises:
-        NotFound: No such challenger. NotBetter: the comparison does not allow it.
+        NotFound: No such challenger. NotBetter: the comparison does not allow it. NotCompared: it was
+            compared with a model that no longer routes.
     """
     row = _challenger(session, model_id)
     if not row.metrics.get("better"):
         raise NotBetter
+    if row.metrics["against"] != champion_folder(session, settings).name:
+        raise NotCompared
     if champion := _with_status(session, ModelStatus.champion):
         _decide(session, champion, ModelStatus.retired, staff)
     _decide(session, row, ModelStatus.champion, staff)
@@ -259,14 +296,14 @@ class LiveClassifier:
         """
         self._look()
         try:
-            return _load(self._champion)
+            return _load(self._champion, self._settings.routing_coverage)
         except ClassifierError as reason:
             fallback = self._settings.effective_classifier_dir
             if self._champion == fallback:
                 raise
             log.critical("the champion cannot be loaded, the first model routes: %s", reason)
             self._champion = fallback
-            return _load(fallback)
+            return _load(fallback, self._settings.routing_coverage)
 
     def predict(self, text: str) -> Prediction:
         """The champion's answer."""
@@ -288,7 +325,7 @@ class LiveClassifier:
         if self._challenger is None:
             return {}
         try:
-            view = _load(self._challenger).predict(text)
+            view = _load(self._challenger, self._settings.routing_coverage).predict(text)
         except ClassifierError as reason:
             log.error("the challenger is left out: %s", reason)
             return {}
@@ -305,19 +342,19 @@ class LiveClassifier:
             self._challenger = self._settings.data_dir / "models" / row.folder if row else None
 
 
-def _load(folder: Path) -> DepartmentClassifier:
+def _load(folder: Path, coverage: float) -> DepartmentClassifier:
     """A model, loaded once per process until its files change.
 
     Raises:
         ModelNotLoaded: Missing or damaged.
     """
     try:
-        return _loaded(folder, (folder / MANIFEST).stat().st_mtime_ns)
+        return _loaded(folder, (folder / MANIFEST).stat().st_mtime_ns, coverage)
     except OSError as error:
         raise ModelNotLoaded(f"{folder}: {error}") from error
 
 
 @lru_cache(maxsize=2)
-def _loaded(folder: Path, _stamp: int) -> DepartmentClassifier:
+def _loaded(folder: Path, _stamp: int, coverage: float) -> DepartmentClassifier:
     """Champion and challenger fit; an older one makes room."""
-    return DepartmentClassifier(folder)
+    return DepartmentClassifier(folder, coverage=coverage)

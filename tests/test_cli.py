@@ -41,6 +41,7 @@ def test_route_answers_every_line_and_says_which_were_bad(tmp_path: Path) -> Non
     assert out[0]["department"] == "citizen_registry"
     assert out[-1]["department"] == "waste_environment"
     assert {o["line"] for o in out if "error" in o} >= {2, 3, 4, 5}
+    assert {o["id"]: o.get("error") for o in out}[5] == "EmptyText"
     assert done.returncode == 1
     assert b"line 2: BadLine" in done.stderr
 
@@ -63,16 +64,16 @@ def test_a_missing_classifier_is_one_clear_line(tmp_path: Path, folder: str) -> 
     assert b"run `madoguchi setup`" in done.stderr
 
 
-def test_a_value_error_of_one_line_does_not_stop_the_next(tmp_path: Path) -> None:
+def test_an_error_of_any_kind_in_one_line_does_not_stop_the_next(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_bytes(b'{"id":1,"text":"a"}\n\n{"id":2,"text":"b"}\n')
 
     def answer(text: str) -> dict[str, str]:
         if text == "a":
-            raise ValueError("no")
+            raise RuntimeError("no")
         return {"ok": text}
 
     with path.open("rb") as stream, (tmp_path / "out").open("w") as out:
         assert answer_each(stream, answer, out) == 1
     first, second = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
-    assert (first["error"], first["line"], second) == ("ValueError", 1, {"id": 2, "ok": "b"})
+    assert (first["error"], first["line"], second) == ("RuntimeError", 1, {"id": 2, "ok": "b"})

@@ -103,11 +103,17 @@ def judge_lesson(
 
 @router.post("/routing/models/{model_id}/{verb}")
 def decide_model(
-    model_id: UUID, verb: Literal["promote", "refuse"], staff: DecidingOverseer, session: SessionDep
+    model_id: UUID,
+    verb: Literal["promote", "refuse"],
+    staff: DecidingOverseer,
+    session: SessionDep,
+    settings: SettingsDep,
 ) -> Response:
     """The challenger takes over, or goes."""
-    act = learning.promote if verb == "promote" else learning.refuse
-    act(session, model_id, staff=staff, screen=SCREEN)
+    if verb == "promote":
+        learning.promote(session, settings, model_id, staff=staff, screen=SCREEN)
+    else:
+        learning.refuse(session, model_id, staff=staff, screen=SCREEN)
     return RedirectResponse("/supervise/routing#models", 303)
 
 

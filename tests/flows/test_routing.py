@@ -138,6 +138,24 @@ def test_a_corrected_case_becomes_a_lesson_only_with_a_supervisor_and_without_pe
     assert city.all(TrainingExample) == []
 
 
+def test_an_emergency_and_an_unfinished_case_are_no_lessons(city: City) -> None:
+    for user, text in ((USER, "隣の家が燃えています"), (OTHER, GARBAGE)):
+        city.line_says(text, user=user)
+    city.work()
+    desk, boss = city.hire("uketsuke"), city.hire("kakaricho", role=Role.supervisor)
+    for user in (USER, OTHER):
+        _transfer(city, desk, city.case(user), "general_affairs")
+    with transaction(city.engine) as session:
+        emergency = session.get_one(Inquiry, city.case(USER).id)
+        emergency.status = InquiryStatus.closed
+        session.add(emergency)
+    assert "隣の家" not in boss.page("/supervise/routing")
+    for user in (USER, OTHER):
+        url = f"/supervise/routing/lessons/{city.case(user).id}"
+        assert boss.client.post(url, data={"csrf": boss.csrf, "use": "1"}).status_code == 409
+    assert city.all(TrainingExample) == []
+
+
 def test_a_case_that_is_passed_around_is_seen(city: City) -> None:
     city.line_says(GARBAGE)
     city.work()
@@ -182,7 +200,10 @@ def challenger(city: City) -> RoutingModel:
     scores = {"macro_f1": 0.9, "accuracy": 0.9, "per_label": {}}
     row = RoutingModel(
         folder="challenger", status=ModelStatus.challenger, examples=3,
-        metrics={"champion": scores, "challenger": scores | {"macro_f1": 0.91}, "worse": [], "better": True},
+        metrics={
+            "champion": scores, "challenger": scores | {"macro_f1": 0.91}, "worse": [], "better": True,
+            "against": city.settings.effective_classifier_dir.name,
+        },
     )  # fmt: skip
     with transaction(city.engine) as session:
         session.add(row)
@@ -231,6 +252,20 @@ def test_a_challenger_that_is_not_better_cannot_be_promoted(city: City, challeng
     assert "上回っていない" in answer.text
     assert boss.client.post(f"{url}/refuse", data={"csrf": boss.csrf}).status_code == 200
     assert city.all(RoutingModel)[0].status == ModelStatus.refused
+
+
+def test_a_challenger_that_was_compared_with_another_model_cannot_be_promoted(
+    city: City, challenger: RoutingModel
+) -> None:
+    with transaction(city.engine) as session:
+        row = session.get_one(RoutingModel, challenger.id)
+        row.metrics = {**row.metrics, "against": "20250401-000000"}
+        session.add(row)
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    url = f"/supervise/routing/models/{challenger.id}/promote"
+    answer = boss.client.post(url, data={"csrf": boss.csrf})
+    assert answer.status_code == 409
+    assert "候補を作り直してください" in answer.text
 
 
 def test_a_champion_that_cannot_be_read_leaves_the_first_model_at_work(
