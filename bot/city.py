@@ -45,7 +45,8 @@ def load(session: Session, folder: Path) -> None:
     """Bring departments and fixed texts up to date; safe to repeat at every start.
 
     Raises:
-        BadCityFile: A needed text or field is missing, or a placeholder is unknown.
+        BadCityFile: A needed text or field is missing, a placeholder is unknown, or a department is gone from
+            the file that the database knows: cases and staff hang on it.
     """
     _load_departments(session, folder / "departments.yaml")
     _load_fixed_texts(session, folder / "fixed_texts.yaml")
@@ -56,6 +57,11 @@ def _load_departments(session: Session, path: Path) -> None:
     try:
         rows = [*raw["departments"], raw["front_desk"]]
         known = {row["id"] for row in rows}
+        if gone := {department.id for department in departments(session)} - known:
+            raise BadCityFile(
+                f"{path}: {', '.join(sorted(gone))}: a department that ends keeps its line, with valid_to and"
+                " successor"
+            )
         for position, row in enumerate(rows):
             if (successor := row.get("successor")) and successor not in known:
                 raise BadCityFile(f"{path}: {row['id']}: unknown successor {successor!r}")
@@ -63,6 +69,9 @@ def _load_departments(session: Session, path: Path) -> None:
             department = department or Department(id=row["id"], name="", short="", position=0)
             _fill(department, row, position)
             session.add(department)
+        session.flush()  # a successor must be there before somebody points to it
+        for row in rows:
+            session.get_one(Department, row["id"]).successor_id = row.get("successor")
     except KeyError as missing:
         raise BadCityFile(f"{path}: a department lacks {missing}") from missing
     session.flush()
@@ -73,7 +82,6 @@ def _fill(department: Department, row: dict[str, Any], position: int) -> None:
     department.covers, department.phone = row.get("covers", ""), row.get("phone", "")
     department.floor = row.get("floor", "")
     department.valid_from, department.valid_to = row.get("valid_from"), row.get("valid_to")
-    department.successor_id = row.get("successor")
 
 
 def _load_fixed_texts(session: Session, path: Path) -> None:

@@ -46,13 +46,14 @@ def load_secrets(data_dir: Path) -> None:
 
 def install(settings: Settings, *, demo: bool) -> None:
     """Models, classifier, dialogue, database, city, knowledge; with ``demo`` also staff accounts."""
+    migrate(settings.effective_database_url)
+    engine = make_engine(settings.effective_database_url)
+    # First of all: a reorganisation or a new telephone number must not wait for a training.
+    with transaction(engine) as session:
+        city.load(session, settings.city_dir)
     fetch_models(settings)
     train_classifier(settings)
     train_dialogue(settings)
-    migrate(settings.effective_database_url)
-    engine = make_engine(settings.effective_database_url)
-    with transaction(engine) as session:
-        city.load(session, settings.city_dir)
     import_knowledge(settings, engine)
     if demo:
         create_demo_staff(engine)

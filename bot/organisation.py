@@ -6,8 +6,8 @@ from datetime import date
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from bot import city, inquiries
-from bot.models import FRONT_DESK, OPEN_STATUSES, Department, Inquiry
+from bot import audit, city, inquiries
+from bot.models import FRONT_DESK, OPEN_STATUSES, Department, Inquiry, Staff
 
 
 def in_force(department: Department, today: date) -> bool:
@@ -32,12 +32,20 @@ def responsible(departments: Mapping[str, Department], department_id: str, today
 
 
 def reroute(session: Session, today: date, *, drafting: bool) -> int:
-    """Move the open cases of departments that have ended to those that took over.
+    """Move the open cases and the staff of departments that have ended to those that took over.
 
     Returns:
-        How many moved; 0 on every day but the first after a reorganisation.
+        How many cases moved; 0 on every day but the first after a reorganisation.
     """
     departments = {d.id: d for d in city.departments(session)}
+    for person in session.exec(_left_behind(departments, today).order_by(col(Staff.id))).all():
+        before, person.department_id = (
+            person.department_id, responsible(departments, person.department_id, today)
+        )  # fmt: skip
+        audit.record(
+            session, actor="system:organisation", action="reorganise_staff", subject=f"staff:{person.login}",
+            screen="worker", before=before, after=person.department_id,
+        )  # fmt: skip
     moved = session.exec(
         _stranded(departments, today).order_by(col(Inquiry.id)).with_for_update(key_share=True)
     ).all()
@@ -50,7 +58,20 @@ def reroute(session: Session, today: date, *, drafting: bool) -> int:
 def is_due(session: Session, today: date) -> bool:
     """Whether `reroute` has anything to do; a read, so that it may be asked every other second."""
     departments = {d.id: d for d in city.departments(session)}
-    return session.exec(_stranded(departments, today).limit(1)).first() is not None
+    return any(
+        session.exec(query.limit(1)).first() is not None
+        for query in (_stranded(departments, today), _left_behind(departments, today))
+    )
+
+
+def _left_behind(departments: Mapping[str, Department], today: date) -> SelectOfScalar[Staff]:
+    """Staff of ended departments, but for those whose department nobody took over."""
+    ended = [
+        d.id
+        for d in departments.values()
+        if not in_force(d, today) and responsible(departments, d.id, today) != FRONT_DESK
+    ]
+    return select(Staff).where(col(Staff.department_id).in_(ended))
 
 
 def _stranded(departments: Mapping[str, Department], today: date) -> SelectOfScalar[Inquiry]:

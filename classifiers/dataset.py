@@ -45,6 +45,13 @@ class Labels:
         """Departments first, then exits; the index is the class number."""
         return self.departments + self.exits
 
+    def taught(self, examples: Sequence[Example]) -> Labels:
+        """Only the departments that some message teaches: a new one without any cannot be a class yet."""
+        named = {name for example in examples for name in (example.department, example.also)}
+        kept = [i for i, name in enumerate(self.departments) if name in named]
+        costs = [self.costs[i] for i in kept] + list(self.costs[len(self.departments) :])
+        return Labels(tuple(self.departments[i] for i in kept), self.exits, tuple(costs))
+
 
 def load_labels(data_dir: Path) -> Labels:
     """Read the classes.

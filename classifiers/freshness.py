@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from classifiers.artefact import file_hash, read_manifest
-from classifiers.dataset import INQUIRIES
+from classifiers.dataset import INQUIRIES, load_labels, load_split
 from classifiers.errors import ModelNotLoaded
 
 DEFAULT_DATA = Path(__file__).resolve().parent.parent / "data"
@@ -27,7 +27,7 @@ _CODE = (
 
 
 def inputs_hash(data_dir: Path, backbone: str | Path) -> str:
-    """One hash of everything that decides what training produces.
+    """One hash of everything that decides what training produces: of the departments their ids and costs.
 
     Args:
         data_dir: Holds departments.yaml and inquiries/.
@@ -35,13 +35,15 @@ def inputs_hash(data_dir: Path, backbone: str | Path) -> str:
 
     Returns:
         64 hex digits.
+
+    Raises:
+        BadDataset: See `classifiers.dataset.load_split`.
     """
-    files = [
-        data_dir / "departments.yaml",
-        *(data_dir / INQUIRIES / f"{s}.jsonl" for s in ("train", "valid", "emergency")),
-    ]
+    labels = load_labels(data_dir)
+    labels = labels.taught(load_split(data_dir, "train", labels))
+    files = [data_dir / INQUIRIES / f"{s}.jsonl" for s in ("train", "valid", "emergency")]
     files += [Path(__file__).with_name(f"{module}.py") for module in _CODE]
-    parts = [str(backbone), *(f"{path.name} {file_hash(path)}" for path in files)]
+    parts = [str(backbone), repr(labels), *(f"{path.name} {file_hash(path)}" for path in files)]
     weights = Path(backbone) / "model.safetensors"
     if weights.is_file():
         parts.append(file_hash(weights))

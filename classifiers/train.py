@@ -133,6 +133,7 @@ def train(
     inputs = inputs_hash(data_dir, backbone)
 
     labels = load_labels(data_dir)
+    labels = labels.taught(load_split(data_dir, "train", labels))
     folder = fetch_backbone(str(backbone), cache_dir)
     tokenizer = load_tokenizer(folder / "tokenizer.json")
     limit = min(recipe.max_tokens, int(read_manifest(folder, only=())["max_tokens"]))

@@ -1,6 +1,8 @@
 """Routing at work: two matters, alarms, learning from transfers, models that change, departments that end."""
 
-from datetime import timedelta
+import re
+import shutil
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from bot import learning, monitoring, organisation, workflow
+from bot.city import BadCityFile, load
 from bot.db import now, reading, transaction
 from bot.models import (
+    AuditEntry,
     Department,
     Draft,
     HandOffReason,
@@ -23,7 +27,8 @@ from bot.models import (
     TrainingExample,
     Transfer,
 )
-from tests.city import CLASSIFIER, OTHER, USER, City, Desk
+from classifiers.freshness import inputs_hash
+from tests.city import CLASSIFIER, DATA, OTHER, USER, City, Desk
 
 TWO_MATTERS = "引っ越すので水道を止めたいです。それと、粗大ごみの回収も予約したいです。"
 GARBAGE = "粗大ごみの出し方を教えてください"
@@ -94,6 +99,7 @@ def test_an_alarm_that_nobody_takes_note_of_reaches_everybody(city: City) -> Non
     city.work()
     case = city.case()
     assert (case.emergency, case.hand_off_reason) == (True, HandOffReason.emergency)
+    assert "家が燃えています" in city.hire("uketsuke").page(f"/desk/cases/{case.id}")
     elsewhere = city.hire("zeimu", department="tax")
     asked = elsewhere.client.get("/desk/alarms").json()
     assert (asked == []) == (case.department_id != "tax")
@@ -302,6 +308,46 @@ def test_on_the_day_of_a_reorganisation_open_cases_and_new_ones_go_to_the_succes
     city.line_says("燃えるごみの日はいつですか", user=newcomer)
     city.work()
     assert city.case(newcomer).department_id == "general_affairs"
+
+
+def test_the_staff_of_a_department_that_ended_go_where_its_cases_go(city: City) -> None:
+    city.line_says(GARBAGE)
+    city.work()
+    clerk = city.hire("kankyo", department="waste_environment")
+    _end(city, "waste_environment", "general_affairs")
+    with transaction(city.engine) as session:
+        assert organisation.is_due(session, now().date())
+        organisation.reroute(session, now().date(), drafting=True)
+        assert not organisation.is_due(session, now().date())
+    assert GARBAGE in clerk.page(f"/desk/cases/{city.case().id}")
+    [entry] = [e for e in city.all(AuditEntry) if e.action == "reorganise_staff"]
+    assert (entry.subject, "general_affairs" in entry.details) == ("staff:kankyo", True)
+
+
+def test_a_reorganisation_is_loaded_from_the_citys_file_and_needs_no_training(
+    city: City, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(DATA, tmp_path / "data")
+    before = inputs_hash(folder, "e5-small")
+    path = folder / "departments.yaml"
+    written = path.read_text(encoding="utf-8")
+    ended = re.sub(
+        r"(id: waste_environment,.*?valid_from: 2020-04-01)",
+        r"\1, valid_to: 2026-03-31, successor: green",
+        written,
+    )
+    new = "  - {id: green, ja: みどり課, short: 緑, phone: 0000-12-3199, valid_from: 2026-04-01}\nfront_desk:"
+    path.write_text(ended.replace("front_desk:", new, 1), encoding="utf-8")
+    with transaction(city.engine) as session:
+        load(session, folder)
+        departments = {d.id: d for d in session.exec(select(Department))}
+        assert organisation.responsible(departments, "waste_environment", date(2026, 3, 31)) != "green"
+        assert organisation.responsible(departments, "waste_environment", date(2026, 4, 1)) == "green"
+    assert inputs_hash(folder, "e5-small") == before
+
+    path.write_text(written, encoding="utf-8")
+    with pytest.raises(BadCityFile, match="green"), transaction(city.engine) as session:
+        load(session, folder)
 
 
 @pytest.mark.parametrize("successor", [None, "waste_environment"])
