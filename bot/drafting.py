@@ -13,7 +13,7 @@ import yaml
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from bot import city, inquiries, modes
+from bot import city, inquiries, jobs, modes
 from bot.db import now, reading, transaction
 from bot.errors import DraftNotPending, NotFound, TextRefused
 from bot.knowledge import Knowledge
@@ -81,7 +81,7 @@ class Writer:
 
 
 def write(engine: Engine, inquiry_id: UUID, generation: int, writer: Writer) -> bool:
-    """Attach the verbatim draft at once, then the model's rewording; neither if the case has moved on.
+    """Attach the verbatim draft and ask for the model's wording; nothing if the case has moved on.
 
     Returns:
         False if the draft was not wanted any more.
@@ -96,29 +96,58 @@ def write(engine: Engine, inquiry_id: UUID, generation: int, writer: Writer) -> 
         department = session.get_one(Department, inquiry.department_id)
         text = inquiries.words(session, inquiry)
         own = register(session, writer.frame.city)
-        wish = Wish(**inquiry.wish)
-    first = draft(
+    result = draft(
         text,
         index=writer.knowledge.index(),
         departments=_chances(inquiry),
         today=local_today(writer.zone, now()),
-        drafting_enabled=writer.drafting_enabled,
+        drafting_enabled=writer.drafting_enabled and department.drafting_enabled,
         register=own,
-        wish=wish,
+        wish=Wish(**inquiry.wish),
     )
-    whole = writer.frame.around(first.body, department, inquiry.receipt_number)
+    whole = writer.frame.around(result.body, department, inquiry.receipt_number)
     with transaction(engine) as session:
-        wanted = inquiries.propose(session, inquiry_id, generation, first, whole)
+        if not inquiries.propose(session, inquiry_id, generation, result, whole):
+            return False
+        if writer.attach:
+            writer.attach(session, inquiry_id)
+        if writer.llm and result.status == "drafted":
+            jobs.reword(session, inquiry_id, session.get_one(Inquiry, inquiry_id).version)
+    return True
+
+
+def improve(engine: Engine, inquiry_id: UUID, version: int, writer: Writer) -> bool:
+    """Let the model word the verbatim draft that is on the screen already; it stays whatever the model does.
+
+    Args:
+        engine: The database.
+        inquiry_id: The case.
+        version: The case's version with the verbatim draft.
+        writer: What drafting works with.
+
+    Returns:
+        False if nobody wants it any more: the case moved on, or a kill switch is off.
+    """
+    with reading(engine) as session:
+        inquiry = session.get_one(Inquiry, inquiry_id)
+        row = inquiries.pending_draft(session, inquiry_id)
+        department = session.get_one(Department, inquiry.department_id)
+        may = writer.drafting_enabled and department.drafting_enabled
+        if writer.llm is None or row is None or inquiry.version != version or not may:
+            return False
+        text = inquiries.words(session, inquiry)
+        own, tone = register(session, writer.frame.city), Wish(**inquiry.wish).tone
+    first = compose([stored_passage(p) for p in row.passages], register=own, tone=tone)
+    first = replace(first, flags=tuple(dict.fromkeys((*row.flags, *first.flags))))
+    better = _by_model(engine, writer.llm, first, text, own, tone, writer.patience_seconds)
+    whole = writer.frame.around(better.body, department, inquiry.receipt_number)
+    with transaction(engine) as session:
+        if session.get_one(Inquiry, inquiry_id).version != version:
+            return False
+        wanted = inquiries.improve(session, inquiry_id, inquiry.generation, better, whole)
         if wanted and writer.attach:
             writer.attach(session, inquiry_id)
-    if wanted and writer.llm and first.status == "drafted":
-        # The verbatim sentences are on the screen already; whatever the model does, they stay usable.
-        better = _by_model(engine, writer.llm, first, text, own, wish.tone, writer.patience_seconds)
-        whole = writer.frame.around(better.body, department, inquiry.receipt_number)
-        with transaction(engine) as session:
-            if inquiries.improve(session, inquiry_id, generation, better, whole) and writer.attach:
-                writer.attach(session, inquiry_id)
-    return wanted
+        return wanted
 
 
 def _by_model(
@@ -232,13 +261,15 @@ def stream_rewording(
     own, tone = register(session, frame.city), Wish(**inquiry.wish).tone
     verbatim = compose([stored_passage(p) for p in draft_row.passages], register=own, tone=tone)
     around = partial(frame.around, department=department, receipt_number=inquiry.receipt_number)
-    generation = inquiry.generation
+    generation, worded_already = inquiry.generation, draft_row.origin == "model"
     if not to_join(verbatim.passages):
         raise TextRefused("言い換える文がありません。一つの文や箇条書きは、記事のまま使います。")
 
     def finish(rewrite: Rewrite) -> Piece:
         better = take(verbatim, llm, rewrite, own, tone)
         text = around(better.body)
+        if worded_already and better.origin != "model":
+            return Piece("", "refused", (*better.flags, "")[0])  # the accepted wording stays
         with transaction(engine) as later:
             wanted = inquiries.improve(later, inquiry_id, generation, better, text)
         if not wanted:

@@ -283,6 +283,12 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
     return True
 
 
+def pending_draft(session: Session, inquiry_id: UUID, *, locked: bool = False) -> Draft | None:
+    """The draft that waits for a person; ``locked`` holds it until the transaction ends."""
+    query = select(Draft).where(Draft.inquiry_id == inquiry_id, Draft.status == DraftStatus.pending)
+    return session.exec(query.with_for_update(key_share=True) if locked else query).first()
+
+
 def improve(session: Session, inquiry_id: UUID, generation: int, result: DraftResult, text: str) -> bool:
     """Put the model's rewording into the pending draft that shows the verbatim sentences.
 
@@ -292,8 +298,7 @@ def improve(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
         False if the draft was decided or replaced meanwhile.
     """
     inquiry = _locked(session, inquiry_id)
-    query = select(Draft).where(Draft.inquiry_id == inquiry_id, Draft.status == DraftStatus.pending)
-    draft = session.exec(query.with_for_update(key_share=True)).first()
+    draft = pending_draft(session, inquiry_id, locked=True)
     same = draft is not None and draft.passages == _plain(result.passages)
     if draft is None or not same or inquiry.generation != generation:
         return False  # decided, or a person chose other sentences meanwhile

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 APPLICATION = "madoguchi"
-TRIAGE, DRAFT, DELIVER = "triage", "draft", "deliver"
+TRIAGE, DRAFT, REWORD, DELIVER = "triage", "draft", "reword", "deliver"
 """Queue names; ``triage`` and ``deliver`` are lanes: one job at a time per conversation."""
 
 
@@ -38,6 +38,14 @@ def deliver(session: Session, conversation_id: UUID, cause: object) -> None:
 def draft(session: Session, inquiry_id: UUID, generation: int) -> None:
     """Ask for a draft; a newer generation makes this one useless."""
     _enqueue(session, DRAFT, f"draft-{inquiry_id}-{generation}", str(inquiry_id), generation)
+
+
+def reword(session: Session, inquiry_id: UUID, version: int) -> None:
+    """Ask for the model's wording of a verbatim draft; whatever happens to the case makes this one useless.
+
+    A queue of its own: the next case's verbatim draft must not wait until a model has written.
+    """
+    _enqueue(session, REWORD, f"reword-{inquiry_id}-{version}", str(inquiry_id), version)
 
 
 def _enqueue(session: Session, queue: str, job_id: str, *arguments: object, lane: UUID | None = None) -> None:

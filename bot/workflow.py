@@ -83,6 +83,10 @@ class Worker:
         def run_draft(inquiry_id: str, generation: int) -> None:
             drafting.write(services.engine, UUID(inquiry_id), generation, services.writer)
 
+        @DBOS.workflow(name=jobs.REWORD, max_recovery_attempts=10)
+        def run_reword(inquiry_id: str, version: int) -> None:
+            drafting.improve(services.engine, UUID(inquiry_id), version, services.writer)
+
         @DBOS.workflow(name=jobs.DELIVER, max_recovery_attempts=10)
         def run_deliver(conversation_id: str) -> None:
             outbox.deliver(services.engine, UUID(conversation_id), services.senders)
@@ -95,7 +99,8 @@ class Worker:
             DBOS.register_queue(
                 lane, partition_concurrency=1, worker_concurrency=8, polling_interval_sec=POLL_SECONDS
             )
-        DBOS.register_queue(jobs.DRAFT, worker_concurrency=1, polling_interval_sec=POLL_SECONDS)
+        for queue in (jobs.DRAFT, jobs.REWORD):
+            DBOS.register_queue(queue, worker_concurrency=1, polling_interval_sec=POLL_SECONDS)
 
     def run(self) -> None:
         """Sweep until stopped."""

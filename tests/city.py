@@ -112,6 +112,9 @@ class City:
             triage.triage_conversation(self.engine, conversation.id, self.brain)
         for inquiry in self.all(Inquiry, Inquiry.status == InquiryStatus.drafting):
             drafting.write(self.engine, inquiry.id, inquiry.generation, self.writer)
+            if self.writer.llm:
+                [drafted] = self.all(Inquiry, Inquiry.id == inquiry.id)
+                drafting.improve(self.engine, drafted.id, drafted.version, self.writer)
         self.deliver()
 
     def deliver(self) -> None:

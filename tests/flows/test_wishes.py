@@ -8,8 +8,10 @@ import pytest
 from httpx import Response
 from sqlmodel import col
 
+from bot import drafting
 from bot.db import transaction
 from bot.models import AuditEntry, Department, Draft, DraftStatus, HandOffReason, Inquiry, InquiryStatus
+from responders.llm import Llm
 from tests.city import City, Desk
 from tests.responders.conftest import FakeEndpoint, given_sentences
 
@@ -124,6 +126,19 @@ def test_a_draft_decided_meanwhile_is_not_touched(writing: City, model: FakeEndp
     assert writing.all(Draft)[0].origin == "template"
 
 
+def test_a_wording_that_was_accepted_stays_when_the_next_one_is_refused(
+    writing: City, model: FakeEndpoint
+) -> None:
+    desk = writing.hire("tantou")
+    form = _asked(writing, desk)
+    assert _pieces(desk.post(writing.case(), "reword", form))[-1]["state"] == "accepted"
+    accepted = _pending(writing)
+    assert accepted.origin == "model"
+    model.reply = lambda body: "市役所の屋上で花火を上げます。"
+    assert _pieces(desk.post(writing.case(), "reword", form))[-1]["state"] == "refused"
+    assert (_pending(writing).origin, _pending(writing).text) == ("model", accepted.text)
+
+
 def test_a_stranger_and_an_auditor_stream_nothing(writing: City) -> None:
     from bot.models import Role
 
@@ -136,6 +151,18 @@ def test_a_stranger_and_an_auditor_stream_nothing(writing: City) -> None:
         own = {**form, "csrf": desk.csrf}
         assert desk.post(case, "reword", own).status_code in {403, 404}
     assert desk.client.post(f"/desk/cases/{case.id}/reword", data={**form, "csrf": "x"}).status_code == 403
+
+
+def test_a_department_that_is_switched_off_while_a_job_waits_gets_no_draft(
+    writing: City, model: FakeEndpoint
+) -> None:
+    _asked(writing, writing.hire("tantou"))
+    case, before = writing.case(), _pending(writing).text
+    writing.writer = replace(writing.writer, llm=Llm(model.url, "site-model", "", timeout_seconds=5.0))
+    with transaction(writing.engine) as session:
+        session.get_one(Department, case.department_id).drafting_enabled = False
+    assert not drafting.improve(writing.engine, case.id, case.version, writing.writer)
+    assert (_pending(writing).text, model.requests) == (before, [])
 
 
 def test_the_kill_switches_stop_every_way_to_a_draft(writing: City, model: FakeEndpoint) -> None:

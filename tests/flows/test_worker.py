@@ -1,5 +1,6 @@
 """The real worker process with the real durable engine: killed in the middle, nothing lost, nothing twice."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ from sqlmodel import col, select
 from bot import bench, jobs
 from bot.db import reading, transaction
 from bot.knowledge import import_articles
-from bot.models import Inquiry, KnowledgePassage, OutboxMessage, OutboxStatus
+from bot.models import Draft, Inquiry, KnowledgePassage, OutboxMessage, OutboxStatus
 from responders.knowledge import Article
-from tests.city import ROOT, USER, wait_for
+from tests.city import OTHER, ROOT, USER, wait_for
+from tests.responders.conftest import FakeEndpoint, given_sentences
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -65,6 +67,40 @@ def test_an_import_gets_its_vectors_without_a_question() -> None:
         assert _vectors(opened) == [False, False]
         opened.start_worker()
         wait_for(lambda: _vectors(opened) == [True, True])
+
+
+def test_no_draft_waits_for_the_model_of_another_case() -> None:
+    model, written = FakeEndpoint(), threading.Event()
+    model.models = ["site-model"]
+
+    def reply(body: dict[str, object]) -> str:
+        written.wait(120)
+        return "".join(given_sentences(body))
+
+    model.reply = reply
+    article = Article(
+        "fire",
+        "公園でのたき火",
+        "roads_parks",
+        "公園でのたき火は禁止です。公園での花火は、20時までできます。",
+    )
+    with bench.rig() as opened:
+        opened.environment |= {"MADOGUCHI_LLM_BASE_URL": model.url, "MADOGUCHI_LLM_MODEL": "site-model"}
+        with transaction(opened.engine) as session:
+            import_articles(session, [article], actor="test", embed=None)
+        opened.start_worker()
+        for user in (USER, OTHER):
+            text = "公園でたき火はできますか。公園での花火は何時までですか。"
+            opened.line.post(opened.line.body(opened.line.text(user, text)))
+        wait_for(lambda: _origins(opened) == ["template", "template"] and model.requests)
+        written.set()
+        wait_for(lambda: _origins(opened) == ["model", "model"])
+    model.close()
+
+
+def _origins(opened: bench.Rig) -> list[str]:
+    with reading(opened.engine) as session:
+        return list(session.exec(select(Draft.origin)))
 
 
 def _vectors(opened: bench.Rig) -> list[bool]:
