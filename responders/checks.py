@@ -71,6 +71,7 @@ _DOUBLE_HONORIFIC = re.compile(
 )
 _COURTESY = re.compile(r"(?<=くださ)いますようお願いいたします")
 """Says no more than 「い」."""
+_YEAR = re.compile(r"^\d{4}(?=-)")
 _MUNICIPALITY = re.compile(r"[市区町村県都府]")
 _ODD_LETTER = re.compile(r"[\uac00-\ud7af\u1100-\u11ff\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f]")
 _LATIN = re.compile(r"[A-Za-z]{3,}")
@@ -383,8 +384,8 @@ def _is_known(fact: Fact, known: Sequence[Fact]) -> bool:
 
 def _same_value(fact: Fact, other: Fact) -> bool:
     if fact.kind == "date":
-        # Leaving the year out says less, not something else.
-        return fact.value == other.value or (fact.value.startswith("-") and other.value.endswith(fact.value))
+        # Leaving the year out says less, not something else; leaving the month out does not.
+        return fact.value in (other.value, _YEAR.sub("", other.value))
     if fact.kind == "section":
         # A word in front may have stuck to the name: 本庁舎市民課.
         return fact.value.endswith(other.value) and len(fact.value) - len(other.value) <= 4

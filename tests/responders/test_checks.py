@@ -105,6 +105,16 @@ def test_a_careful_paraphrase_raises_no_hard_finding(
     assert [f for f in check([paraphrase], source, register) if f.hard] == []
 
 
+@pytest.mark.parametrize("wrong", ["1月", "令和8年1月", "4月", "4月から5月1日"])
+def test_a_lost_or_changed_month_is_another_date(source: list[Passage], wrong: str) -> None:
+    changed = source[5].text.replace("令和8年4月1日", wrong)
+    assert any(f.kind == "date" and f.hard for f in check([changed], source))
+
+
+def test_a_date_without_its_year_says_less_and_nothing_else(source: list[Passage]) -> None:
+    assert check([source[5].text.replace("令和8年", "")], source) == []
+
+
 def test_a_lost_or_repeated_or_added_sentence_is_refused(source: list[Passage]) -> None:
     first, second = source[1], source[6]
     assert strict_gate(first.text, [first, second]).reason.startswith("lost sentence")
