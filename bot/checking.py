@@ -1,6 +1,7 @@
 """Compare a whole reply, edits included, with what its draft may quote, place by place."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,12 +11,14 @@ from sqlmodel import Session
 from bot.drafting import Frame, register, stored_passage
 from bot.inquiries import Checker
 from bot.models import Department, Draft, Inquiry
-from bot.privacy import mask
+from bot.privacy import MARKS, bare, find
+from bot.sources import PAST
 from channels.message import utf16_units
 from responders.checks import DOCUMENT, Finding, check, support
 from responders.knowledge import Passage, split_sentences
 
 _PERSONAL_JA = {"card": "カード番号", "email": "メールアドレス"}
+_MARK = re.compile("|".join(map(re.escape, MARKS.values())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +126,17 @@ def _placed(finding: Finding, place: tuple[int, int], text: str) -> dict[str, An
 
 def _personal(text: str, passages: Sequence[Passage]) -> Iterator[dict[str, Any]]:
     """Personal data in an outgoing text: whoever put it there, it goes only after a second look."""
-    known = " ".join(passage.context for passage in passages)
-    for kind, name in _PERSONAL_JA.items():
-        if kind in mask(text)[1] and kind not in mask(known)[1]:
-            message = f"{name}と思われる文字列があります。個人情報を送らないよう確認してください。"
-            yield _placed(Finding(DOCUMENT, "personal", kind, True, message), (0, len(text)), text)
+    # A past answer was written to somebody else: it is no reason to send its personal data again.
+    known = "\n".join(passage.context for passage in passages if not passage.article.startswith(PAST))
+    public = {bare(known[place.start : place.end]) for place in find(known)}
+    for place in find(text):
+        words = text[place.start : place.end]
+        if place.kind in _PERSONAL_JA and bare(words) not in public:
+            message = (
+                f"{_PERSONAL_JA[place.kind]}と思われる「{words}」があります。"
+                "個人情報を送らないよう確認してください。"
+            )
+            yield _placed(Finding(DOCUMENT, "personal", words, True, message), (place.start, place.end), text)
+    for mark in _MARK.finditer(text):
+        message = f"伏せた箇所「{mark[0]}」が残っています。書き直してください。"
+        yield _placed(Finding(DOCUMENT, "personal", mark[0], True, message), mark.span(), text)

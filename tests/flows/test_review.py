@@ -69,6 +69,18 @@ def test_personal_data_and_style_are_pointed_out(city: City, desk: Desk) -> None
     assert "「です・ます」の形ではありません" in piece
 
 
+def test_a_confirmed_address_confirms_no_other_and_each_has_its_place(city: City, desk: Desk) -> None:
+    form = _with_lies(city, desk, "連絡先は🎍taro@example.jpです。", "または090-1234-5678です。")
+    piece = unescape(desk.post(city.case(), "check", form).text)
+    assert "taro@example.jp" in {_utf16(form["text"], int(a), int(b)) for a, b in PLACE.findall(piece)}
+    keys = KEY.findall(piece)
+    other = {**form, "text": form["text"].replace("です。\nまたは", "です。\njiro@example.jp、または")}
+    refused = desk.post(city.case(), "approve", {**other, "confirmed": keys})
+    assert refused.status_code == 422
+    [finding] = re.findall(r"メールアドレスと思われる「jiro@example.jp」", unescape(refused.text))
+    assert finding
+
+
 def test_a_verbatim_draft_needs_no_confirmation(city: City, desk: Desk) -> None:
     form = _with_lies(city, desk)
     assert not KEY.findall(desk.post(city.case(), "check", form).text)
