@@ -68,6 +68,25 @@ def test_a_past_answer_is_offered_with_its_number_and_becomes_the_source(city: C
     assert city.case().status == InquiryStatus.answered
 
 
+def test_another_citizens_data_does_not_come_back_through_a_past_answer(city: City, desk: Desk) -> None:
+    personal = "食器棚の件は、環境課(0000-12-3108)から090-1234-5678かtaro@example.jpへご連絡します。"
+    number = _answered_by_hand(city, desk, ASK, f"{BY_HAND}\n{personal}")
+    _asked_again(city, desk)
+    page = desk.page(f"/desk/cases/{city.case().id}")
+    ids = [one for one in PASSAGE.findall(page) if one.startswith(f"case:{number}#")]
+    form = desk.form(city.case())
+    assert desk.post(city.case(), "recompose", {**form, "passage": ids}).status_code == 303
+    draft = _pending(city)
+    assert "090-1234-5678" not in draft.text
+    assert "taro@example.jp" not in draft.text
+    assert "環境課(0000-12-3108)から〔電話番号〕か〔メールアドレス〕へ" in draft.text
+    unread = desk.post(city.case(), "approve", desk.form(city.case()))
+    assert unread.status_code == 422
+    assert "〔電話番号〕" in unread.text
+    typed = {**desk.form(city.case()), "text": draft.text.replace("〔メールアドレス〕", "taro@example.jp")}
+    assert "メールアドレスと思われる「taro@example.jp」" in desk.post(city.case(), "check", typed).text
+
+
 def test_another_departments_answer_is_not_offered_nor_taken(city: City, desk: Desk) -> None:
     number = _answered_by_hand(city, desk, ASK, BY_HAND)
     _asked_again(city, desk)
