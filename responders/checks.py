@@ -18,6 +18,8 @@ MAX_UTF16_UNITS = 5_000
 ALIGNED = 0.6
 """Share of a sentence's character pairs that must stand in one source sentence."""
 UNSUPPORTED_BELOW = 0.35
+CARRIED = 0.9
+"""Above it a sentence holds one source sentence and hardly anything else."""
 CONDITION_KEPT, CONDITION_KEPT_STRICT = 0.6, 0.75
 
 DOCUMENT = -1
@@ -408,12 +410,47 @@ def _check_bound(fact: Fact, sources: _Sources) -> Iterator[_Partial]:
 
 
 def _check_rows(normal: str, sources: _Sources) -> Iterator[_Partial]:
-    passage = _best_passage(normal, sources, ALIGNED)
-    if passage is None:
-        return
-    old = normalise(passage.text)
-    for fact in _wrong_rows(normal, facts(normal), old, facts(old)):
+    own, passage = facts(normal), _best_passage(normal, sources, ALIGNED)
+    old = normalise(passage.text) if passage else ""
+    for fact in dict.fromkeys([*_wrong_rows(normal, own, old, facts(old)), *_borrowed(normal, own, sources)]):
         yield "wrong_row", fact.surface, True, f"「{fact.surface}」は、記事では別の項目の数字です。"
+
+
+def _borrowed(normal: str, own: Sequence[Fact], sources: _Sources) -> Iterator[Fact]:
+    """Numbers that a sentence's own passage does not hold, and that belong to other words in another one."""
+    # Without digits a sentence stays with the passage whose words it uses, whatever number stands in it.
+    share = {p: _share(_no_digits(normal), _no_digits(p.text)) for p in sources.passages}
+    best = max(share.values(), default=0.0)
+    if best < ALIGNED:
+        return
+    for fact in own:
+        holders = [p for p in share if fact.kind != "section" and _holds(p, fact)]
+        if not holders or any(share[p] == best for p in holders):
+            continue
+        nearest = next(p for p in share if share[p] == best)
+        # Two sentences joined into one bring all numbers of both: none has taken another's place.
+        if best < CARRIED and not _replaced(nearest, fact, own):
+            continue
+        words = _no_digits(_before(normal, fact, own))
+        fit = {p: (_share(words, _no_digits(p.context)), share[p]) for p in share}
+        if max(fit.values()) > max(fit[p] for p in holders):
+            yield fact
+
+
+def _holds(passage: Passage, fact: Fact) -> bool:
+    held = facts(normalise(passage.context))
+    return any(fact.kind == other.kind and _same_value(fact, other) for other in held)
+
+
+def _replaced(passage: Passage, fact: Fact, own: Sequence[Fact]) -> bool:
+    """Whether the passage has a number of this unit that the sentence does not say."""
+    said = {other.value for other in own}
+    rivals = (other for other in facts(normalise(passage.text)) if other.kind == fact.kind)
+    return any(_unit(other) == _unit(fact) and other.value not in said for other in rivals)
+
+
+def _no_digits(text: str) -> str:
+    return re.sub(r"\d+", "", normalise(text))
 
 
 def _check_municipalities(normal: str, sources: _Sources) -> Iterator[_Partial]:

@@ -111,6 +111,33 @@ def test_a_lost_or_changed_month_is_another_date(source: list[Passage], wrong: s
     assert any(f.kind == "date" and f.hard for f in check([changed], source))
 
 
+@pytest.mark.parametrize(
+    ("number", "right", "wrong"),
+    [
+        (2, "300円", "250円"),
+        (11, "500円", "300円"),
+        (1, "14日以内", "3日以内"),
+        (7, "午後5時15分", "午後6時"),
+        (4, "0000-12-3908", "0000-12-3100"),
+    ],
+)
+def test_a_number_of_another_cited_sentence_is_a_wrong_row(
+    source: list[Passage], number: int, right: str, wrong: str
+) -> None:
+    other = """閉館は、午後6時です。
+代表電話は、0000-12-3100です。
+粗大ごみは、収集日の3日前までに申し込んでください。"""
+    cited = [*source, *split_passages(Article("other", "そのほか", "x", other))]
+    changed = source[number].text.replace(right, wrong)
+    assert changed != source[number].text
+    assert [f.text for f in check([changed], cited) if f.kind == "wrong_row" and f.hard] != []
+
+
+def test_two_sentences_joined_into_one_have_no_wrong_row(source: list[Passage]) -> None:
+    joined = source[2].text.removesuffix("。") + "が、" + source[11].text
+    assert [f for f in check([joined], source) if f.kind == "wrong_row"] == []
+
+
 def test_a_date_without_its_year_says_less_and_nothing_else(source: list[Passage]) -> None:
     assert check([source[5].text.replace("令和8年", "")], source) == []
 
