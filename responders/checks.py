@@ -8,6 +8,8 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
 from responders.facts import Fact, facts, normalise
 from responders.japanese import pairs, tokens
@@ -76,6 +78,9 @@ _COURTESY = re.compile(r"(?<=くださ)いますようお願いいたします")
 _YEAR = re.compile(r"^\d{4}(?=-)")
 _MUNICIPALITY = re.compile(r"[市区町村県都府]")
 _ODD_LETTER = re.compile(r"[\uac00-\ud7af\u1100-\u11ff\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f]")
+_ADDRESS = re.compile(r"https?://\S+|www\.\S+|\S+@\S+")
+_NAMES_JA = {("人名", "姓"): ("人名", True), ("人名", "名"): ("人名", True), ("地名", "一般"): ("地名", True)}
+"""What to call it, and hard: a country may only tell of a language or a currency, and マイナ is a name."""
 _LATIN = re.compile(r"[A-Za-z]{3,}")
 _NESTED = 8
 _CONTROL_TOKEN = re.compile(r"<\|[^|<>\s]{0,60}\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>", re.IGNORECASE)
@@ -108,8 +113,8 @@ class Finding:
     """Index of the sentence from 0; `DOCUMENT` for the whole text."""
     kind: str
     """empty, too_long, phone, url, email, date, time, weekday, number, section, bound, wrong_row,
-    municipality, negation, condition, glyph, foreign_word, assertion, politeness, control_token, unsupported,
-    partial."""
+    municipality, name, negation, condition, glyph, foreign_word, assertion, politeness, control_token,
+    unsupported, partial."""
     text: str
     """The words in question."""
     hard: bool
@@ -454,20 +459,41 @@ def _no_digits(text: str) -> str:
 
 
 def _check_municipalities(normal: str, sources: _Sources) -> Iterator[_Partial]:
-    morphemes = tokens(normal)
-    for name in _municipalities([(m.surface(), m.part_of_speech()) for m in morphemes]):
+    for name in _municipalities(tokens(normal)):
         if name not in sources.text and name not in sources.register.text:
             yield "municipality", name, True, f"ほかの自治体の名前「{name}」があります。"
 
 
-def _municipalities(morphemes: Sequence[tuple[str, Sequence[str]]]) -> Iterator[str]:
-    for (name, kind), (suffix, _) in zip(morphemes, [*morphemes[1:], ("", ())], strict=False):
-        if kind[1] != "固有名詞" or kind[2] != "地名":
+def _municipalities(morphemes: Sequence[Any]) -> Iterator[str]:
+    suffixes = [m.surface()[:1] for m in morphemes[1:]]
+    for morpheme, suffix in zip(morphemes, [*suffixes, ""], strict=True):
+        name, kind = morpheme.surface(), morpheme.part_of_speech()
+        if kind[1:3] != ("固有名詞", "地名"):
             continue
-        if _MUNICIPALITY.match(suffix[:1]):
-            yield name + suffix[:1]
+        if _MUNICIPALITY.match(suffix):
+            yield name + suffix
         elif _MUNICIPALITY.match(name[-1]):
             yield name
+
+
+def _check_names(normal: str, sources: _Sources) -> Iterator[_Partial]:
+    """Proper nouns of no source; other cities and addresses have checks of their own.
+
+    The small dictionary knows families, first names, places and a few firms. It does not see what is made of
+    common words (みどり公園, スカイツリー, 厚生労働省), nor a family that is a word too (森, 原).
+    """
+    morphemes = tokens(_ADDRESS.sub("", normal))
+    known = " ".join([sources.text, sources.register.text, *_municipalities(morphemes)])
+    for (what, hard), run in groupby(morphemes, _sort_of_name):
+        name = "".join(m.surface() for m in run)
+        if what and name not in known and not name.isascii():
+            yield "name", name, hard, f"{what}と思われる「{name}」が根拠の記事にありません。"
+
+
+def _sort_of_name(morpheme: Any) -> tuple[str, bool]:  # noqa: ANN401
+    """What to call it, and whether it is hard; empty when it is no proper noun."""
+    kind = morpheme.part_of_speech()
+    return _NAMES_JA.get(kind[2:4], ("固有名詞", False)) if kind[1] == "固有名詞" else ("", False)
 
 
 def _check_negation(normal: str, sources: _Sources) -> Iterator[_Partial]:
@@ -495,8 +521,7 @@ def _check_letters(normal: str, sources: _Sources) -> Iterator[_Partial]:
         yield "glyph", odd, True, f"日本語で使わない文字「{odd}」があります。"
     if token := _CONTROL_TOKEN.search(normal):
         yield "control_token", token[0], True, "モデルの制御記号が混ざっています。"
-    bare = re.sub(r"https?://\S+|www\.\S+|\S+@\S+", "", normal)
-    for word in dict.fromkeys(_LATIN.findall(bare)):
+    for word in dict.fromkeys(_LATIN.findall(_ADDRESS.sub("", normal))):
         if word.lower() not in (sources.text + sources.register.text).lower():
             yield "foreign_word", word, False, f"英字の語「{word}」が根拠の記事にありません。"
 
@@ -554,6 +579,7 @@ _CHECKS: tuple[Callable[[str, _Sources], Iterator[_Partial]], ...] = (
     _check_facts,
     _check_rows,
     _check_municipalities,
+    _check_names,
     _check_negation,
     _check_conditions,
     _check_letters,

@@ -1,10 +1,12 @@
 """The checks against planted errors: what is changed must be seen, what is copied must pass."""
 
+from pathlib import Path
+
 import pytest
 
 from responders.checks import Register, check, strict_gate, strip_control_tokens
 from responders.facts import facts, normalise
-from responders.knowledge import Article, Passage, split_passages
+from responders.knowledge import Article, Passage, read_folder, split_passages
 
 RULES = """市外からみなと市に引っ越してきたときは、引っ越した日から14日以内に転入届を市民課に出してください。
 住民票の写しの手数料は、窓口では1通300円、コンビニでは1通200円です。
@@ -189,6 +191,37 @@ def test_what_no_source_carries_blocks(
     source: list[Passage], register: Register, sentence: str, kind: str
 ) -> None:
     assert kind in {finding.kind for finding in check([sentence], source, register) if finding.hard}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "name", "hard"),
+    [
+        ("転入届は、市民課の田中が受け付けます。", "田中", True),
+        ("転入届は、佐藤花子へ出してください。", "佐藤花子", True),
+        ("市外から横浜の窓口に引っ越してきたときは、転入届を出してください。", "横浜", True),
+        ("転入届は、ブラジルの方も出してください。", "ブラジル", False),
+    ],
+)
+def test_a_name_that_no_source_holds_is_found(
+    source: list[Passage], register: Register, sentence: str, name: str, hard: bool
+) -> None:
+    found = [(f.text, f.hard) for f in check([sentence], source, register) if f.kind == "name"]
+    assert found == [(name, hard)]
+
+
+def test_another_city_is_one_finding_and_a_name_of_the_source_is_none(source: list[Passage]) -> None:
+    found = [f.kind for f in check(["横浜市の方は、転入届を市民課に出してください。"], source)]
+    assert found.count("municipality") == 1
+    assert "name" not in found
+    named = split_passages(Article("a", "申込み", "x", "申込みは、横浜の田中記念館で受け付けます。"))
+    assert check([named[1].text], named) == []
+
+
+def test_the_citys_own_articles_raise_no_alarm() -> None:
+    articles = read_folder(Path(__file__).resolve().parents[2] / "data" / "knowledge")
+    for article in articles:
+        quotable = [passage for passage in split_passages(article) if passage.quotable]
+        assert check([passage.text for passage in quotable], quotable) == [], article.id
 
 
 def test_empty_and_too_long_texts_block(source: list[Passage]) -> None:
