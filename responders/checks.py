@@ -78,7 +78,7 @@ _COURTESY = re.compile(r"(?<=くださ)いますようお願いいたします")
 _YEAR = re.compile(r"^\d{4}(?=-)")
 _MUNICIPALITY = re.compile(r"[市区町村県都府]")
 _ODD_LETTER = re.compile(r"[\uac00-\ud7af\u1100-\u11ff\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f]")
-_ADDRESS = re.compile(r"https?://\S+|www\.\S+|\S+@\S+")
+_ADDRESS = re.compile(r"https?://[!-~]+|www\.[!-~]+|[!-~]+@[!-~]+")
 _NAMES_JA = {("人名", "姓"): ("人名", True), ("人名", "名"): ("人名", True), ("地名", "一般"): ("地名", True)}
 """What to call it, and hard: a country may only tell of a language or a currency, and マイナ is a name."""
 _LATIN = re.compile(r"[A-Za-z]{3,}")
@@ -465,8 +465,8 @@ def _check_municipalities(normal: str, sources: _Sources) -> Iterator[_Partial]:
 
 
 def _municipalities(morphemes: Sequence[Any]) -> Iterator[str]:
-    suffixes = [m.surface()[:1] for m in morphemes[1:]]
-    for morpheme, suffix in zip(morphemes, [*suffixes, ""], strict=True):
+    suffixes = [*(m.surface()[:1] for m in morphemes), ""]
+    for morpheme, suffix in zip(morphemes, suffixes[1:], strict=True):
         name, kind = morpheme.surface(), morpheme.part_of_speech()
         if kind[1:3] != ("固有名詞", "地名"):
             continue

@@ -217,6 +217,12 @@ def test_another_city_is_one_finding_and_a_name_of_the_source_is_none(source: li
     assert check([named[1].text], named) == []
 
 
+def test_an_address_hides_no_name_beside_it(source: list[Passage]) -> None:
+    assert "name" not in {f.kind for f in check(["tanaka@example.jp"], source)}
+    found = check(["転入届は田中(tanaka@example.jp)へ出してください。"], source)
+    assert [f.text for f in found if f.kind == "name"] == ["田中"]
+
+
 def test_the_citys_own_articles_raise_no_alarm() -> None:
     articles = read_folder(Path(__file__).resolve().parents[2] / "data" / "knowledge")
     for article in articles:
