@@ -6,15 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from bot.drafting import Frame, register, stored_passage
 from bot.inquiries import Checker
-from bot.models import Department, Draft, Inquiry
+from bot.models import Department, Draft, Inquiry, Staff
 from bot.privacy import MARKS, bare, find
 from bot.sources import PAST
 from channels.message import utf16_units
 from responders.checks import DOCUMENT, Finding, check, support
+from responders.japanese import tokens
 from responders.knowledge import Passage, split_sentences
 
 _PERSONAL_JA = {"card": "カード番号", "email": "メールアドレス"}
@@ -76,7 +77,7 @@ def review(session: Session, frame: Frame, text: str, draft: Draft) -> Review:
         for number, (sentence, place) in enumerate(zip(bodies, places, strict=True))
     ]
     whole = [_placed(f, (0, len(text)), text) for f in found if f.sentence == DOCUMENT]
-    return Review(sentences, whole + list(_personal(text, passages)))
+    return Review(sentences, [*whole, *_personal(text, passages), *_staff_names(session, text, passages)])
 
 
 def checker(session: Session, frame: Frame) -> Checker:
@@ -126,8 +127,7 @@ def _placed(finding: Finding, place: tuple[int, int], text: str) -> dict[str, An
 
 def _personal(text: str, passages: Sequence[Passage]) -> Iterator[dict[str, Any]]:
     """Personal data in an outgoing text: whoever put it there, it goes only after a second look."""
-    # A past answer was written to somebody else: it is no reason to send its personal data again.
-    known = "\n".join(passage.context for passage in passages if not passage.article.startswith(PAST))
+    known = _of_articles(passages)
     public = {bare(known[place.start : place.end]) for place in find(known)}
     for place in find(text):
         words = text[place.start : place.end]
@@ -140,3 +140,28 @@ def _personal(text: str, passages: Sequence[Passage]) -> Iterator[dict[str, Any]
     for mark in _MARK.finditer(text):
         message = f"伏せた箇所「{mark[0]}」が残っています。書き直してください。"
         yield _placed(Finding(DOCUMENT, "personal", mark[0], True, message), mark.span(), text)
+
+
+def _staff_names(session: Session, text: str, passages: Sequence[Passage]) -> Iterator[dict[str, Any]]:
+    """A reply speaks for the city, not for the person who wrote it."""
+    articles = _of_articles(passages)
+    for own in session.exec(select(Staff.name).order_by(Staff.name).distinct()):
+        # An account may be called 管理者: a word that every reply may hold.
+        if not any(m.is_oov() or m.part_of_speech()[2] == "人名" for m in tokens(own)):
+            continue
+        for found in _name_pattern(own).finditer(text):
+            if found[0] not in articles:
+                message = f"職員の名前「{found[0]}」があります。名前を出さないか、確認してください。"
+                yield _placed(Finding(DOCUMENT, "personal", found[0], True, message), found.span(), text)
+
+
+def _name_pattern(name: str) -> re.Pattern[str]:
+    """The whole name, or the family alone where it is named as a person's."""
+    family, *rest = map(re.escape, name.split())
+    whole = r"\s*".join([family, *rest])
+    return re.compile(rf"{whole}|(?<=[のは、:：]){family}(?=が|と申|です|まで|さん|[係課部]長|主[任査事])")
+
+
+def _of_articles(passages: Sequence[Passage]) -> str:
+    """What the city publishes. A past answer was written to somebody else and is no reason to repeat it."""
+    return "\n".join(passage.context for passage in passages if not passage.article.startswith(PAST))

@@ -3,7 +3,11 @@
 import re
 from html import unescape
 
-from bot.models import Approval, Draft, InquiryStatus
+import pytest
+
+from bot import auth
+from bot.db import transaction
+from bot.models import Approval, Draft, InquiryStatus, Role
 from tests.city import City, Desk
 
 PLACE = re.compile(r'data-start="(\d+)" data-end="(\d+)"')
@@ -79,6 +83,34 @@ def test_a_confirmed_address_confirms_no_other_and_each_has_its_place(city: City
     assert refused.status_code == 422
     [finding] = re.findall(r"メールアドレスと思われる「jiro@example.jp」", unescape(refused.text))
     assert finding
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("🎍窓口で鈴原 花子がお待ちしています。", "鈴原 花子"),
+        ("窓口で鈴原花子がお待ちしています。", "鈴原花子"),
+        ("環境課の鈴原が担当します。", "鈴原"),
+        ("鈴原川の清掃は管理者にお尋ねください。", ""),
+    ],
+)
+def test_the_name_of_a_member_of_staff_is_pointed_out(city: City, desk: Desk, said: str, name: str) -> None:
+    with transaction(city.engine) as session:
+        for login, own in (("hanako", "鈴原　花子"), ("kanri", "管理者")):
+            auth.create_staff(
+                session,
+                login=login,
+                name=own,
+                role=Role.caseworker,
+                department_id="waste_environment",
+                password="correct horse",
+                actor="test",
+            )
+    form = _with_lies(city, desk, said)
+    piece = unescape(desk.post(city.case(), "check", form).text)
+    assert re.findall(r"職員の名前「([^」]+)」", piece) == ([name] if name else [])
+    if name:
+        assert name in {_utf16(form["text"], int(a), int(b)) for a, b in PLACE.findall(piece)}
 
 
 def test_a_verbatim_draft_needs_no_confirmation(city: City, desk: Desk) -> None:
