@@ -39,19 +39,19 @@ _CONDITION = re.compile(
     r"(?:方|人|者|世帯)(?:に限り|のみ|は|が|で)$|^ただし|(?:れば|なら|たら)$"
 )
 _SEGMENT_END = re.compile(r"[、。，,！？!?\n]")
-_ASSERTIONS = (
-    "必ず",
-    "絶対に",
-    "確実に",
-    "保証します",
-    "お約束",
-    "間違いなく",
-    "違法",
-    "賠償",
-    "損害",
-    "当市の責任",
-    "市の過失",
+_FAULT = "不手際|手違い|過ち|誤り|ミス|過失|落ち度|不備|怠慢|怠って|不適切"
+_ASSERTION = re.compile(
+    "必ず|絶対に|確実に|保証(?:し|いた)|お約束|約束(?:し|いた)|間違いなく|"
+    "違法|適法|合法|不法(?!投棄)|脱法|法的に|法律上|(?:法律?|法令|条例|規則)違反|(?:法律?|法令|条例)に(?:違反|反し)|"
+    "違憲|勝訴|敗訴|賠償|損害|補償(?:し|いた)|弁償|慰謝料|示談|責任を(?:負|取り|取ら|とり|認め)|"
+    "(?:[当本]?市|課|当方)(?:側)?(?:の責任|に責任)|"
+    rf"(?:[当本]?市|課|職員|担当者?|当方|こちら|私ども|わたくしども)(?:側)?の(?:{_FAULT})"
 )
+_APOLOGY = re.compile(
+    rf"(?:申し?訳(?=[あごな])|[おご]詫び|おわび|陳謝|謝罪)(?=.*(?:{_FAULT}))|"
+    rf"(?:{_FAULT}).*?(申し?訳(?=[あごな])|[おご]詫び|おわび|陳謝|謝罪)"
+)
+"""Regret alone is a courtesy; beside a fault it admits liability."""
 _OPPOSITE = (
     {"まで", "以内", "以下", "未満", "以前", "より前"},
     {"から", "以上", "以降", "以後", "超", "より後"},
@@ -554,9 +554,11 @@ def _is_odd(char: str) -> bool:
 
 
 def _check_assertions(normal: str, sources: _Sources) -> Iterator[_Partial]:
-    for word in _ASSERTIONS:
-        if word in normal and word not in sources.text:
-            yield "assertion", word, True, f"記事にない断定・約束「{word}」があります。"
+    said = [found[0] for found in _ASSERTION.finditer(normal)]
+    said += [found[1] or found[0] for found in _APOLOGY.finditer(normal)]
+    for word in dict.fromkeys(said):
+        if word not in sources.text:
+            yield "assertion", word, True, f"記事にない断定・約束・責任の承認「{word}」があります。"
 
 
 def _check_politeness(normal: str, _sources: _Sources) -> Iterator[_Partial]:

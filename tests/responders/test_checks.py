@@ -217,6 +217,43 @@ def test_another_city_is_one_finding_and_a_name_of_the_source_is_none(source: li
     assert check([named[1].text], named) == []
 
 
+@pytest.mark.parametrize(
+    ("sentence", "word"),
+    [
+        ("当市の不手際により、ご迷惑をおかけしました。", "当市の不手際"),
+        ("案内に誤りがあり、誠に申し訳ございません。", "申し訳"),
+        ("職員の手違いにつきまして、深くお詫びいたします。", "お詫び"),
+        ("手続きの不備をおわびします。", "おわび"),
+        ("市が責任を負います。", "責任を負"),
+        ("修理の費用は、市が弁償します。", "弁償"),
+        ("慰謝料をお支払いします。", "慰謝料"),
+        ("その工事は条例違反です。", "条例違反"),
+        ("その契約は、法律上無効です。", "法律上"),
+        ("違法ではありません。", "違法"),
+    ],
+)
+def test_a_fault_admitted_and_a_legal_judgement_block(
+    source: list[Passage], sentence: str, word: str
+) -> None:
+    found = [f.text for f in check([sentence], source) if f.kind == "assertion" and f.hard]
+    assert word in found
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "ご不便をおかけし、申し訳ありません。",
+        "お待たせして申し訳ございません。",
+        "ご希望に沿えず、おわび申し上げます。",
+        "申請に誤りがあった場合は、訂正してください。",
+        "責任者の方がお越しください。",
+        "不法投棄を見つけたときは、お知らせください。",
+    ],
+)
+def test_a_polite_regret_admits_nothing(source: list[Passage], sentence: str) -> None:
+    assert [f for f in check([sentence], source) if f.kind == "assertion"] == []
+
+
 def test_an_address_hides_no_name_beside_it(source: list[Passage]) -> None:
     assert "name" not in {f.kind for f in check(["tanaka@example.jp"], source)}
     found = check(["転入届は田中(tanaka@example.jp)へ出してください。"], source)
