@@ -15,6 +15,7 @@ from bot.privacy import MARKS, bare, find
 from bot.sources import PAST
 from channels.message import utf16_units
 from responders.checks import DOCUMENT, Finding, check, support
+from responders.facts import written_place
 from responders.japanese import tokens
 from responders.knowledge import Passage, split_sentences
 
@@ -115,10 +116,11 @@ def _places(text: str, sentences: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 def _placed(finding: Finding, place: tuple[int, int], text: str) -> dict[str, Any]:
     start, end = place
-    # The checks read a normalised text: where its words do not stand as such, the sentence is the place.
-    exact = text.find(finding.text, start, end) if finding.text else -1
-    if exact >= 0:
+    # What is missing, such as a condition, has the whole sentence for its place.
+    if finding.text and (exact := text.find(finding.text, start, end)) >= 0:
         start, end = exact, exact + len(finding.text)
+    elif written := written_place(finding.text, text[start:end]):
+        start, end = start + written[0], start + written[1]
     sentence = "" if finding.sentence == DOCUMENT else text[place[0] : place[1]]
     key = hashlib.sha256(f"{finding.kind}|{finding.text}|{sentence}".encode(errors="replace")).hexdigest()
     units = {"start": utf16_units(text[:start]), "end": utf16_units(text[:end])}

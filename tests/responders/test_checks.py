@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from responders.checks import Register, check, strict_gate, strip_control_tokens
-from responders.facts import facts, normalise
+from responders.facts import facts, normalise, written_place
 from responders.knowledge import Article, Passage, read_folder, split_passages
 
 RULES = """市外からみなと市に引っ越してきたときは、引っ越した日から14日以内に転入届を市民課に出してください。
@@ -297,6 +297,23 @@ def test_empty_and_too_long_texts_block(source: list[Passage]) -> None:
 def test_one_fact_in_two_notations_is_the_same(one: str, other: str) -> None:
     (left,), (right,) = facts(normalise(one)), facts(normalise(other))
     assert (left.kind, left.value) == (right.kind, right.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "fact", "place"),
+    [
+        ("手数料は9,999円です。", "9999円", "9,999円"),
+        ("手数料は９９９９円です。", "9999円", "９９９９円"),
+        ("手数料は三百円です。", "300円", "三百円"),
+        ("上限は1万5千円です。", "15000円", "1万5千円"),
+        ("電話は０１２０－０００－５３０です。", "0120-000-530", "０１２０－０００－５３０"),
+        ("三百円と、手数料は9,999円です。", "9999円", "9,999円"),
+        ("手数料は無料です。", "300円", ""),
+    ],
+)
+def test_a_fact_is_found_as_it_is_written(written: str, fact: str, place: str) -> None:
+    start, end = written_place(fact, written) or (0, 0)
+    assert written[start:end] == place
 
 
 @pytest.mark.parametrize(
