@@ -19,7 +19,8 @@ from responders.facts import written_place
 from responders.japanese import tokens
 from responders.knowledge import Passage, split_sentences
 
-_PERSONAL_JA = {"card": "カード番号", "email": "メールアドレス"}
+_PERSONAL_JA = {"card": "カード番号", "email": "メールアドレス", "phone": "電話番号"}
+_NEEDS_NO_SOURCE = frozenset({"municipality", "glyph", "control_token", "assertion"})
 _MARK = re.compile("|".join(map(re.escape, MARKS.values())))
 
 
@@ -78,12 +79,37 @@ def review(session: Session, frame: Frame, text: str, draft: Draft) -> Review:
         for number, (sentence, place) in enumerate(zip(bodies, places, strict=True))
     ]
     whole = [_placed(f, (0, len(text)), text) for f in found if f.sentence == DOCUMENT]
-    return Review(sentences, [*whole, *_personal(text, passages), *_staff_names(session, text, passages)])
+    articles = _of_articles(passages)
+    # A phone number of no source is a finding of the sentence's already.
+    personal = _personal(text, articles, ("card", "email"))
+    return Review(sentences, [*whole, *personal, *_staff_names(session, text, articles)])
+
+
+def review_by_hand(session: Session, frame: Frame, text: str, inquiry: Inquiry) -> Review:
+    """Check a person's own words, which quote nothing, for what is wrong without any source too."""
+    department = session.get_one(Department, inquiry.department_id)
+    text = text.replace("\r\n", "\n")
+    bodies = split_sentences(frame.body_of(text, department, inquiry.receipt_number))
+    places = list(_places(text, bodies))
+    own = register(session, frame.city)
+    found = [f for f in check(bodies, [], own) if f.kind in _NEEDS_NO_SOURCE]
+    said = [_placed(f, places[f.sentence], text) for f in found]
+    personal = _personal(text, own.text, ("card", "email", "phone"))
+    return Review([], [*said, *personal, *_staff_names(session, text, "")])
 
 
 def checker(session: Session, frame: Frame) -> Checker:
     """The check that an approval runs on the final text."""
     return lambda text, draft: review(session, frame, text, draft).findings
+
+
+def checker_by_hand(session: Session, frame: Frame) -> Checker:
+    """The check that a person's own words pass before they are sent."""
+
+    def found(text: str, draft: Draft) -> list[dict[str, Any]]:
+        return review_by_hand(session, frame, text, session.get_one(Inquiry, draft.inquiry_id)).findings
+
+    return found
 
 
 def _reviewed(
@@ -127,13 +153,12 @@ def _placed(finding: Finding, place: tuple[int, int], text: str) -> dict[str, An
     return {**asdict(finding), "key": key[:16], **units}
 
 
-def _personal(text: str, passages: Sequence[Passage]) -> Iterator[dict[str, Any]]:
+def _personal(text: str, known: str, kinds: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Personal data in an outgoing text: whoever put it there, it goes only after a second look."""
-    known = _of_articles(passages)
     public = {bare(known[place.start : place.end]) for place in find(known)}
     for place in find(text):
         words = text[place.start : place.end]
-        if place.kind in _PERSONAL_JA and bare(words) not in public:
+        if place.kind in kinds and bare(words) not in public:
             message = (
                 f"{_PERSONAL_JA[place.kind]}と思われる「{words}」があります。"
                 "個人情報を送らないよう確認してください。"
@@ -144,9 +169,8 @@ def _personal(text: str, passages: Sequence[Passage]) -> Iterator[dict[str, Any]
         yield _placed(Finding(DOCUMENT, "personal", mark[0], True, message), mark.span(), text)
 
 
-def _staff_names(session: Session, text: str, passages: Sequence[Passage]) -> Iterator[dict[str, Any]]:
+def _staff_names(session: Session, text: str, articles: str) -> Iterator[dict[str, Any]]:
     """A reply speaks for the city, not for the person who wrote it."""
-    articles = _of_articles(passages)
     for own in session.exec(select(Staff.name).order_by(Staff.name).distinct()):
         # An account may be called 管理者: a word that every reply may hold.
         if not any(m.is_oov() or m.part_of_speech()[2] == "人名" for m in tokens(own)):

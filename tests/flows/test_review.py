@@ -110,6 +110,39 @@ def test_the_name_of_a_member_of_staff_is_pointed_out(city: City, desk: Desk, sa
         assert name in {_utf16(form["text"], int(a), int(b)) for a, b in PLACE.findall(piece)}
 
 
+def test_a_persons_own_words_are_checked_too_and_each_place_is_confirmed(city: City, desk: Desk) -> None:
+    form = _with_lies(city, desk, LIE)
+    own = "必ず横浜市の窓口へどうぞ。090-1234-5678かtaro@example.jpまで。くわしくは0000-12-3108へ。"
+    form["text"] = form["text"].replace(LIE, own)
+    refused = desk.post(city.case(), "write", form)
+    assert refused.status_code == 422
+    page = unescape(refused.text)
+    assert own in page, "what was typed stays"
+    hand = _form_by_hand(page)
+    for words in ("必ず", "横浜市", "090-1234-5678", "taro@example.jp"):
+        assert f"「{words}」" in hand
+    assert "「0000-12-3108」" not in hand
+    keys = KEY.findall(hand)
+    assert len(keys) == 4
+    one_less = desk.post(city.case(), "write", {**form, "confirmed": keys[1:]})
+    assert one_less.status_code == 422
+    assert _form_by_hand(one_less.text).count(" checked") == 3, "what was ticked stays ticked"
+    assert not city.all(Approval)
+    assert desk.post(city.case(), "write", {**form, "confirmed": keys}).status_code == 303
+    [approval] = city.all(Approval)
+    assert {f["key"] for f in approval.confirmed} == set(keys)
+
+
+def _form_by_hand(page: str) -> str:
+    return page.partition('<textarea id="hand"')[2].partition("</form>")[0]
+
+
+def test_plain_words_of_a_person_need_no_confirmation(city: City, desk: Desk) -> None:
+    form = _with_lies(city, desk)
+    form["text"] = "お問い合わせの件は、職員が確認して9月1日に500円でお届けします。"
+    assert desk.post(city.case(), "write", form).status_code == 303
+
+
 def test_a_verbatim_draft_needs_no_confirmation(city: City, desk: Desk) -> None:
     form = _with_lies(city, desk)
     assert not KEY.findall(desk.post(city.case(), "check", form).text)
