@@ -361,6 +361,7 @@ def answer(engine: Engine, inquiry: Inquiry, text: str) -> None:
             text=text,
             seen_version=current.version,
             screen="bench",
+            check=lambda _text, _draft: [],
             keep_open=False,
         )
 

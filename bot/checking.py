@@ -1,21 +1,27 @@
 """Compare a whole reply, edits included, with what its draft may quote, place by place."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from bot.drafting import Frame, register, stored_passage
 from bot.inquiries import Checker
-from bot.models import Department, Draft, Inquiry
-from bot.privacy import mask
+from bot.models import Department, Draft, Inquiry, Staff
+from bot.privacy import MARKS, bare, find
+from bot.sources import PAST
 from channels.message import utf16_units
 from responders.checks import DOCUMENT, Finding, check, support
+from responders.facts import written_place
+from responders.japanese import tokens
 from responders.knowledge import Passage, split_sentences
 
-_PERSONAL_JA = {"card": "カード番号", "email": "メールアドレス"}
+_PERSONAL_JA = {"card": "カード番号", "email": "メールアドレス", "phone": "電話番号"}
+_NEEDS_NO_SOURCE = frozenset({"municipality", "glyph", "control_token", "assertion"})
+_MARK = re.compile("|".join(map(re.escape, MARKS.values())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +79,37 @@ def review(session: Session, frame: Frame, text: str, draft: Draft) -> Review:
         for number, (sentence, place) in enumerate(zip(bodies, places, strict=True))
     ]
     whole = [_placed(f, (0, len(text)), text) for f in found if f.sentence == DOCUMENT]
-    return Review(sentences, whole + list(_personal(text, passages)))
+    articles = _of_articles(passages)
+    # A phone number of no source is a finding of the sentence's already.
+    personal = _personal(text, articles, ("card", "email"))
+    return Review(sentences, [*whole, *personal, *_staff_names(session, text, articles)])
+
+
+def review_by_hand(session: Session, frame: Frame, text: str, inquiry: Inquiry) -> Review:
+    """Check a person's own words, which quote nothing, for what is wrong without any source too."""
+    department = session.get_one(Department, inquiry.department_id)
+    text = text.replace("\r\n", "\n")
+    bodies = split_sentences(frame.body_of(text, department, inquiry.receipt_number))
+    places = list(_places(text, bodies))
+    own = register(session, frame.city)
+    found = [f for f in check(bodies, [], own) if f.kind in _NEEDS_NO_SOURCE]
+    said = [_placed(f, places[f.sentence], text) for f in found]
+    personal = _personal(text, own.text, ("card", "email", "phone"))
+    return Review([], [*said, *personal, *_staff_names(session, text, "")])
 
 
 def checker(session: Session, frame: Frame) -> Checker:
     """The check that an approval runs on the final text."""
     return lambda text, draft: review(session, frame, text, draft).findings
+
+
+def checker_by_hand(session: Session, frame: Frame) -> Checker:
+    """The check that a person's own words pass before they are sent."""
+
+    def found(text: str, draft: Draft) -> list[dict[str, Any]]:
+        return review_by_hand(session, frame, text, session.get_one(Inquiry, draft.inquiry_id)).findings
+
+    return found
 
 
 def _reviewed(
@@ -111,20 +142,52 @@ def _places(text: str, sentences: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 def _placed(finding: Finding, place: tuple[int, int], text: str) -> dict[str, Any]:
     start, end = place
-    # The checks read a normalised text: where its words do not stand as such, the sentence is the place.
-    exact = text.find(finding.text, start, end) if finding.text else -1
-    if exact >= 0:
+    # What is missing, such as a condition, has the whole sentence for its place.
+    if finding.text and (exact := text.find(finding.text, start, end)) >= 0:
         start, end = exact, exact + len(finding.text)
+    elif written := written_place(finding.text, text[start:end]):
+        start, end = start + written[0], start + written[1]
     sentence = "" if finding.sentence == DOCUMENT else text[place[0] : place[1]]
     key = hashlib.sha256(f"{finding.kind}|{finding.text}|{sentence}".encode(errors="replace")).hexdigest()
     units = {"start": utf16_units(text[:start]), "end": utf16_units(text[:end])}
     return {**asdict(finding), "key": key[:16], **units}
 
 
-def _personal(text: str, passages: Sequence[Passage]) -> Iterator[dict[str, Any]]:
+def _personal(text: str, known: str, kinds: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Personal data in an outgoing text: whoever put it there, it goes only after a second look."""
-    known = " ".join(passage.context for passage in passages)
-    for kind, name in _PERSONAL_JA.items():
-        if kind in mask(text)[1] and kind not in mask(known)[1]:
-            message = f"{name}と思われる文字列があります。個人情報を送らないよう確認してください。"
-            yield _placed(Finding(DOCUMENT, "personal", kind, True, message), (0, len(text)), text)
+    public = {bare(known[place.start : place.end]) for place in find(known)}
+    for place in find(text):
+        words = text[place.start : place.end]
+        if place.kind in kinds and bare(words) not in public:
+            message = (
+                f"{_PERSONAL_JA[place.kind]}と思われる「{words}」があります。"
+                "個人情報を送らないよう確認してください。"
+            )
+            yield _placed(Finding(DOCUMENT, "personal", words, True, message), (place.start, place.end), text)
+    for mark in _MARK.finditer(text):
+        message = f"伏せた箇所「{mark[0]}」が残っています。書き直してください。"
+        yield _placed(Finding(DOCUMENT, "personal", mark[0], True, message), mark.span(), text)
+
+
+def _staff_names(session: Session, text: str, articles: str) -> Iterator[dict[str, Any]]:
+    """A reply speaks for the city, not for the person who wrote it."""
+    for own in session.exec(select(Staff.name).order_by(Staff.name).distinct()):
+        # An account may be called 管理者: a word that every reply may hold.
+        if not any(m.is_oov() or m.part_of_speech()[2] == "人名" for m in tokens(own)):
+            continue
+        for found in _name_pattern(own).finditer(text):
+            if found[0] not in articles:
+                message = f"職員の名前「{found[0]}」があります。名前を出さないか、確認してください。"
+                yield _placed(Finding(DOCUMENT, "personal", found[0], True, message), found.span(), text)
+
+
+def _name_pattern(name: str) -> re.Pattern[str]:
+    """The whole name, or the family alone where it is named as a person's."""
+    family, *rest = map(re.escape, name.split())
+    whole = r"\s*".join([family, *rest])
+    return re.compile(rf"{whole}|(?<=[のは、:：]){family}(?=が|と申|です|まで|さん|[係課部]長|主[任査事])")
+
+
+def _of_articles(passages: Sequence[Passage]) -> str:
+    """What the city publishes. A past answer was written to somebody else and is no reason to repeat it."""
+    return "\n".join(passage.context for passage in passages if not passage.article.startswith(PAST))

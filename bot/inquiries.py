@@ -528,9 +528,15 @@ def write_by_hand(
     text: str,
     seen_version: int,
     screen: str,
+    check: Checker,
+    confirmed: Collection[str] = (),
     keep_open: bool,
 ) -> OutboxMessage:
-    """A person answers in their own words: their text is the draft, and they approve it."""
+    """A person answers in their own words: their text is the draft, and they approve it.
+
+    Raises:
+        As `approve`; ``check`` finds what is wrong without any source.
+    """
     inquiry = for_decision(session, inquiry_id, staff)
     supersede(session, inquiry)
     draft = Draft(inquiry_id=inquiry.id, status=DraftStatus.pending, origin="staff", text=text, ready=True)
@@ -543,7 +549,8 @@ def write_by_hand(
         text=text,
         seen_version=seen_version,
         screen=screen,
-        check=lambda _text, _draft: [],
+        check=check,
+        confirmed=confirmed,
         keep_open=keep_open,
     )
 

@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
 
 _DIGIT = r"[0-9０-９]"
 _SEP = r"[-ー−‐―－ 　]?"
@@ -15,30 +17,47 @@ _EMAIL = re.compile(
 )
 
 
-def mask(text: str) -> tuple[str, tuple[str, ...]]:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Personal data in a text."""
+
+    kind: str
+    """my_number, card, email or phone."""
+    start: int
+    end: int
+
+
+def find(text: str) -> list[Place]:
+    """Every place of personal data, in the text's order; none overlaps another."""
+    found: list[Place] = []
+    for kind, pattern, accept in _KINDS:
+        places = [Place(kind, *match.span()) for match in pattern.finditer(text) if accept(match[0])]
+        for place in places:
+            text = text[: place.start] + "〓" * (place.end - place.start) + text[place.end :]
+        found += places
+    return sorted(found, key=lambda place: place.start)
+
+
+def mask(text: str, known: str = "") -> tuple[str, tuple[str, ...]]:
     """Replace personal data by a mark of its kind.
+
+    Args:
+        text: Anybody's words.
+        known: What is public anyway, such as the city's own phone numbers: it stays.
 
     Returns:
         The masked text and the kinds found, of ``my_number, card, email, phone``.
     """
-    found: list[str] = []
+    public = {bare(known[place.start : place.end]) for place in find(known)}
+    places = [place for place in find(text) if bare(text[place.start : place.end]) not in public]
+    for place in reversed(places):
+        text = text[: place.start] + MARKS[place.kind] + text[place.end :]
+    return text, tuple(kind for kind, _, _ in _KINDS if kind in {place.kind for place in places})
 
-    def replace(kind: str, mark: str, pattern: re.Pattern[str], accept: object = None) -> None:
-        nonlocal text
 
-        def one(match: re.Match[str]) -> str:
-            if callable(accept) and not accept(match.group()):
-                return match.group()
-            found.append(kind)
-            return mark
-
-        text = pattern.sub(one, text)
-
-    replace("card", "〔カード番号〕", _CARD)
-    replace("my_number", "〔個人番号〕", _MY_NUMBER, is_my_number)
-    replace("email", "〔メールアドレス〕", _EMAIL)
-    replace("phone", "〔電話番号〕", _PHONE, lambda s: 10 <= len(_digits(s)) <= 11)
-    return text, tuple(dict.fromkeys(found))
+def bare(personal: str) -> str:
+    """An address or number in one comparable form."""
+    return personal.lower() if "@" in personal else _digits(personal)
 
 
 def is_my_number(text: str) -> bool:
@@ -56,3 +75,17 @@ def is_my_number(text: str) -> bool:
 
 def _digits(text: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFKC", text) if c.isdigit())
+
+
+MARKS = {
+    "card": "〔カード番号〕",
+    "my_number": "〔個人番号〕",
+    "email": "〔メールアドレス〕",
+    "phone": "〔電話番号〕",
+}
+_KINDS: tuple[tuple[str, re.Pattern[str], Callable[[str], bool]], ...] = (
+    ("card", _CARD, lambda _: True),
+    ("my_number", _MY_NUMBER, is_my_number),
+    ("email", _EMAIL, lambda _: True),
+    ("phone", _PHONE, lambda found: 10 <= len(_digits(found)) <= 11),
+)

@@ -12,9 +12,10 @@ from sqlmodel import Session, col, select
 
 from bot import inquiries
 from bot.db import now
-from bot.drafting import Frame
+from bot.drafting import Frame, register
 from bot.knowledge import find_articles, passages_of
 from bot.models import Approval, Department, Draft, Inquiry, KnowledgeArticle
+from bot.privacy import mask
 from bot.second_text import japanese_part
 from responders.japanese import words
 from responders.knowledge import Passage, split_sentences
@@ -35,7 +36,7 @@ class PastAnswer:
     question: str
     """What was asked, personal data masked."""
     passages: tuple[Passage, ...]
-    """The body's sentences, cited by the case number."""
+    """The body's sentences, cited by the case number; personal data masked, save what is public."""
     by_hand: bool
     """A person wrote it; no article stands behind it."""
     answered_at: datetime
@@ -49,6 +50,7 @@ def past_answers(session: Session, inquiry: Inquiry, frame: Frame) -> list[PastA
     best: dict[tuple[str, ...], tuple[float, PastAnswer]] = {}
     rows = _approved(session, inquiry)
     questions = inquiries.words_of(session, [answered for _, _, answered in rows])
+    own = register(session, frame.city).text
     for approval, draft, answered in rows:
         question = questions[answered.id]
         likeness = _likeness(asked, {*words(question)})
@@ -56,7 +58,8 @@ def past_answers(session: Session, inquiry: Inquiry, frame: Frame) -> list[PastA
             continue
         department = session.get_one(Department, answered.department_id)
         body = frame.body_of(japanese_part(approval.text), department, answered.receipt_number)
-        passages = _as_passages(answered, body)
+        public = " ".join([own, *(p["text"] for p in draft.passages)])
+        passages = _as_passages(answered, mask(body, public)[0])
         answer = PastAnswer(answered, question[:80], passages, not draft.passages, approval.approved_at)
         same_words = tuple(p.text for p in passages)
         best.setdefault(same_words, (likeness, answer))  # the newest of equal answers comes first

@@ -8,6 +8,8 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
 from responders.facts import Fact, facts, normalise
 from responders.japanese import pairs, tokens
@@ -18,6 +20,8 @@ MAX_UTF16_UNITS = 5_000
 ALIGNED = 0.6
 """Share of a sentence's character pairs that must stand in one source sentence."""
 UNSUPPORTED_BELOW = 0.35
+CARRIED = 0.9
+"""Above it a sentence holds one source sentence and hardly anything else."""
 CONDITION_KEPT, CONDITION_KEPT_STRICT = 0.6, 0.75
 
 DOCUMENT = -1
@@ -35,19 +39,19 @@ _CONDITION = re.compile(
     r"(?:方|人|者|世帯)(?:に限り|のみ|は|が|で)$|^ただし|(?:れば|なら|たら)$"
 )
 _SEGMENT_END = re.compile(r"[、。，,！？!?\n]")
-_ASSERTIONS = (
-    "必ず",
-    "絶対に",
-    "確実に",
-    "保証します",
-    "お約束",
-    "間違いなく",
-    "違法",
-    "賠償",
-    "損害",
-    "当市の責任",
-    "市の過失",
+_FAULT = "不手際|手違い|過ち|誤り|ミス|過失|落ち度|不備|怠慢|怠って|不適切"
+_ASSERTION = re.compile(
+    "必ず|絶対に|確実に|保証(?:し|いた)|お約束|約束(?:し|いた)|間違いなく|"
+    "違法|適法|合法|不法(?!投棄)|脱法|法的に|法律上|(?:法律?|法令|条例|規則)違反|(?:法律?|法令|条例)に(?:違反|反し)|"
+    "違憲|勝訴|敗訴|賠償|損害|補償(?:し|いた)|弁償|慰謝料|示談|責任を(?:負|取り|取ら|とり|認め)|"
+    "(?:[当本]?市|課|当方)(?:側)?(?:の責任|に責任)|"
+    rf"(?:[当本]?市|課|職員|担当者?|当方|こちら|私ども|わたくしども)(?:側)?の(?:{_FAULT})"
 )
+_APOLOGY = re.compile(
+    rf"(?:申し?訳(?=[あごな])|[おご]詫び|おわび|陳謝|謝罪)(?=.*(?:{_FAULT}))|"
+    rf"(?:{_FAULT}).*?(申し?訳(?=[あごな])|[おご]詫び|おわび|陳謝|謝罪)"
+)
+"""Regret alone is a courtesy; beside a fault it admits liability."""
 _OPPOSITE = (
     {"まで", "以内", "以下", "未満", "以前", "より前"},
     {"から", "以上", "以降", "以後", "超", "より後"},
@@ -71,8 +75,12 @@ _DOUBLE_HONORIFIC = re.compile(
 )
 _COURTESY = re.compile(r"(?<=くださ)いますようお願いいたします")
 """Says no more than 「い」."""
+_YEAR = re.compile(r"^\d{4}(?=-)")
 _MUNICIPALITY = re.compile(r"[市区町村県都府]")
 _ODD_LETTER = re.compile(r"[\uac00-\ud7af\u1100-\u11ff\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f]")
+_ADDRESS = re.compile(r"https?://[!-~]+|www\.[!-~]+|[!-~]+@[!-~]+")
+_NAMES_JA = {("人名", "姓"): ("人名", True), ("人名", "名"): ("人名", True), ("地名", "一般"): ("地名", True)}
+"""What to call it, and hard: a country may only tell of a language or a currency, and マイナ is a name."""
 _LATIN = re.compile(r"[A-Za-z]{3,}")
 _NESTED = 8
 _CONTROL_TOKEN = re.compile(r"<\|[^|<>\s]{0,60}\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>", re.IGNORECASE)
@@ -105,8 +113,8 @@ class Finding:
     """Index of the sentence from 0; `DOCUMENT` for the whole text."""
     kind: str
     """empty, too_long, phone, url, email, date, time, weekday, number, section, bound, wrong_row,
-    municipality, negation, condition, glyph, foreign_word, assertion, politeness, control_token, unsupported,
-    partial."""
+    municipality, name, negation, condition, glyph, foreign_word, assertion, politeness, control_token,
+    unsupported, partial."""
     text: str
     """The words in question."""
     hard: bool
@@ -383,8 +391,8 @@ def _is_known(fact: Fact, known: Sequence[Fact]) -> bool:
 
 def _same_value(fact: Fact, other: Fact) -> bool:
     if fact.kind == "date":
-        # Leaving the year out says less, not something else.
-        return fact.value == other.value or (fact.value.startswith("-") and other.value.endswith(fact.value))
+        # Leaving the year out says less, not something else; leaving the month out does not.
+        return fact.value in (other.value, _YEAR.sub("", other.value))
     if fact.kind == "section":
         # A word in front may have stuck to the name: 本庁舎市民課.
         return fact.value.endswith(other.value) and len(fact.value) - len(other.value) <= 4
@@ -407,29 +415,85 @@ def _check_bound(fact: Fact, sources: _Sources) -> Iterator[_Partial]:
 
 
 def _check_rows(normal: str, sources: _Sources) -> Iterator[_Partial]:
-    passage = _best_passage(normal, sources, ALIGNED)
-    if passage is None:
-        return
-    old = normalise(passage.text)
-    for fact in _wrong_rows(normal, facts(normal), old, facts(old)):
+    own, passage = facts(normal), _best_passage(normal, sources, ALIGNED)
+    old = normalise(passage.text) if passage else ""
+    for fact in dict.fromkeys([*_wrong_rows(normal, own, old, facts(old)), *_borrowed(normal, own, sources)]):
         yield "wrong_row", fact.surface, True, f"「{fact.surface}」は、記事では別の項目の数字です。"
 
 
+def _borrowed(normal: str, own: Sequence[Fact], sources: _Sources) -> Iterator[Fact]:
+    """Numbers that a sentence's own passage does not hold, and that belong to other words in another one."""
+    # Without digits a sentence stays with the passage whose words it uses, whatever number stands in it.
+    share = {p: _share(_no_digits(normal), _no_digits(p.text)) for p in sources.passages}
+    best = max(share.values(), default=0.0)
+    if best < ALIGNED:
+        return
+    for fact in own:
+        holders = [p for p in share if fact.kind != "section" and _holds(p, fact)]
+        if not holders or any(share[p] == best for p in holders):
+            continue
+        nearest = next(p for p in share if share[p] == best)
+        # Two sentences joined into one bring all numbers of both: none has taken another's place.
+        if best < CARRIED and not _replaced(nearest, fact, own):
+            continue
+        words = _no_digits(_before(normal, fact, own))
+        fit = {p: (_share(words, _no_digits(p.context)), share[p]) for p in share}
+        if max(fit.values()) > max(fit[p] for p in holders):
+            yield fact
+
+
+def _holds(passage: Passage, fact: Fact) -> bool:
+    held = facts(normalise(passage.context))
+    return any(fact.kind == other.kind and _same_value(fact, other) for other in held)
+
+
+def _replaced(passage: Passage, fact: Fact, own: Sequence[Fact]) -> bool:
+    """Whether the passage has a number of this unit that the sentence does not say."""
+    said = {other.value for other in own}
+    rivals = (other for other in facts(normalise(passage.text)) if other.kind == fact.kind)
+    return any(_unit(other) == _unit(fact) and other.value not in said for other in rivals)
+
+
+def _no_digits(text: str) -> str:
+    return re.sub(r"\d+", "", normalise(text))
+
+
 def _check_municipalities(normal: str, sources: _Sources) -> Iterator[_Partial]:
-    morphemes = tokens(normal)
-    for name in _municipalities([(m.surface(), m.part_of_speech()) for m in morphemes]):
+    for name in _municipalities(tokens(normal)):
         if name not in sources.text and name not in sources.register.text:
             yield "municipality", name, True, f"ほかの自治体の名前「{name}」があります。"
 
 
-def _municipalities(morphemes: Sequence[tuple[str, Sequence[str]]]) -> Iterator[str]:
-    for (name, kind), (suffix, _) in zip(morphemes, [*morphemes[1:], ("", ())], strict=False):
-        if kind[1] != "固有名詞" or kind[2] != "地名":
+def _municipalities(morphemes: Sequence[Any]) -> Iterator[str]:
+    suffixes = [*(m.surface()[:1] for m in morphemes), ""]
+    for morpheme, suffix in zip(morphemes, suffixes[1:], strict=True):
+        name, kind = morpheme.surface(), morpheme.part_of_speech()
+        if kind[1:3] != ("固有名詞", "地名"):
             continue
-        if _MUNICIPALITY.match(suffix[:1]):
-            yield name + suffix[:1]
+        if _MUNICIPALITY.match(suffix):
+            yield name + suffix
         elif _MUNICIPALITY.match(name[-1]):
             yield name
+
+
+def _check_names(normal: str, sources: _Sources) -> Iterator[_Partial]:
+    """Proper nouns of no source; other cities and addresses have checks of their own.
+
+    The small dictionary knows families, first names, places and a few firms. It does not see what is made of
+    common words (みどり公園, スカイツリー, 厚生労働省), nor a family that is a word too (森, 原).
+    """
+    morphemes = tokens(_ADDRESS.sub("", normal))
+    known = " ".join([sources.text, sources.register.text, *_municipalities(morphemes)])
+    for (what, hard), run in groupby(morphemes, _sort_of_name):
+        name = "".join(m.surface() for m in run)
+        if what and name not in known and not name.isascii():
+            yield "name", name, hard, f"{what}と思われる「{name}」が根拠の記事にありません。"
+
+
+def _sort_of_name(morpheme: Any) -> tuple[str, bool]:  # noqa: ANN401
+    """What to call it, and whether it is hard; empty when it is no proper noun."""
+    kind = morpheme.part_of_speech()
+    return _NAMES_JA.get(kind[2:4], ("固有名詞", False)) if kind[1] == "固有名詞" else ("", False)
 
 
 def _check_negation(normal: str, sources: _Sources) -> Iterator[_Partial]:
@@ -457,8 +521,7 @@ def _check_letters(normal: str, sources: _Sources) -> Iterator[_Partial]:
         yield "glyph", odd, True, f"日本語で使わない文字「{odd}」があります。"
     if token := _CONTROL_TOKEN.search(normal):
         yield "control_token", token[0], True, "モデルの制御記号が混ざっています。"
-    bare = re.sub(r"https?://\S+|www\.\S+|\S+@\S+", "", normal)
-    for word in dict.fromkeys(_LATIN.findall(bare)):
+    for word in dict.fromkeys(_LATIN.findall(_ADDRESS.sub("", normal))):
         if word.lower() not in (sources.text + sources.register.text).lower():
             yield "foreign_word", word, False, f"英字の語「{word}」が根拠の記事にありません。"
 
@@ -491,9 +554,11 @@ def _is_odd(char: str) -> bool:
 
 
 def _check_assertions(normal: str, sources: _Sources) -> Iterator[_Partial]:
-    for word in _ASSERTIONS:
-        if word in normal and word not in sources.text:
-            yield "assertion", word, True, f"記事にない断定・約束「{word}」があります。"
+    said = [found[0] for found in _ASSERTION.finditer(normal)]
+    said += [found[1] or found[0] for found in _APOLOGY.finditer(normal)]
+    for word in dict.fromkeys(said):
+        if word not in sources.text:
+            yield "assertion", word, True, f"記事にない断定・約束・責任の承認「{word}」があります。"
 
 
 def _check_politeness(normal: str, _sources: _Sources) -> Iterator[_Partial]:
@@ -516,6 +581,7 @@ _CHECKS: tuple[Callable[[str, _Sources], Iterator[_Partial]], ...] = (
     _check_facts,
     _check_rows,
     _check_municipalities,
+    _check_names,
     _check_negation,
     _check_conditions,
     _check_letters,

@@ -14,6 +14,7 @@ _UNIT = (
     "平方メートル|立方メートル|キロメートル|センチメートル|ミリメートル|メートル|キログラム|グラム|リットル|"
     "センチ|ミリ|キロ|m|g|t|L|トン|坪|畳|ヘクタール"
 )
+_SENTENCE = 400
 _KANJI_UNIT = (
     "円|割|倍|[かヶカヵ箇]月|週間|日(?!常|程)|月|年|人|名|世帯|回|歳|才|枚|個|階|号|丁目|件|平方|"
     "メートル|キロ|グラム"
@@ -111,6 +112,21 @@ def facts(normal: str) -> tuple[Fact, ...]:
             bound = _BOUND.match(normal, end)
             found.append(Fact(kind, text, (bound and bound["bound"]) or "", start, end, match[0].strip()))
     return tuple(sorted(found, key=lambda fact: fact.start))
+
+
+def written_place(words: str, text: str) -> tuple[int, int] | None:
+    """Where words of the normalised text stand in the text itself: 9999円 for 9,999円.
+
+    Returns:
+        Start and end; None when they stand nowhere, or the text is no sentence (over 400 characters).
+    """
+    normal = normalise(text[:_SENTENCE])
+    if not words or len(text) > _SENTENCE or (at := normal.find(words)) < 0:
+        return None
+    before, after = normal[:at], normal[at + len(words) :]
+    starts = [i for i in range(len(text) + 1) if normalise(text[:i]) == before]
+    ends = [i for i in range(len(text) + 1) if normalise(text[i:]) == after]
+    return (starts[-1], ends[0]) if starts and ends and starts[-1] < ends[0] else None
 
 
 def _kanji_value(text: str) -> str:

@@ -7,6 +7,7 @@ _DIGIT = re.compile(r"\d")
 _FEE = re.compile(r"(\d[\d,]*)円")
 _PHONE = re.compile(r"\d{2,4}-\d{2,4}-\d{4}")
 _DATE = re.compile(r"(\d{1,2})月(\d{1,2})日")
+_AMOUNT = re.compile(r"\d[\d,]*(?P<unit>円|日|か月|年|人|歳|回|点|枚|時|分|%)|\d{2,4}-\d{2,4}-\d{4}")
 _SECTION = re.compile(r"[一-鿿]{2,6}課")
 _CONDITION = re.compile(r"[^、。]{4,30}(?:場合|とき|方)(?:に限り|のみ|は|に)[、]")
 _NEGATIONS = (
@@ -28,8 +29,8 @@ def mutations(sentences: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
         sentences: A true draft.
 
     Yields:
-        Kind (digit, fee, phone, date, department, negation, dropped_condition, wrong_row) and the draft with
-        exactly one error.
+        Kind (digit, fee, phone, date, department, negation, dropped_condition, wrong_row, other_sentence) and
+        the draft with exactly one error.
     """
     for kind, spoil in _KINDS.items():
         for i, sentence in enumerate(sentences):
@@ -38,6 +39,7 @@ def mutations(sentences: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
                 yield kind, [*sentences[:i], spoilt, *sentences[i + 1 :]]
                 break
     yield from _wrong_row(sentences)
+    yield from _other_sentence(sentences)
 
 
 def _digit(sentence: str) -> str | None:
@@ -109,6 +111,17 @@ def _wrong_row(sentences: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
                     spoilt[i] = _put(sentences[i], first, second.group())
                     spoilt[j] = _put(sentences[j], second, first.group())
                 yield "wrong_row", spoilt
+                return
+
+
+def _other_sentence(sentences: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """A right number in the wrong sentence: another one's of the same unit stands there instead."""
+    found = [(i, m) for i, sentence in enumerate(sentences) for m in _AMOUNT.finditer(sentence)]
+    for i, here in found:
+        for j, there in found:
+            if i != j and here["unit"] == there["unit"] and there.group() not in sentences[i]:
+                spoilt = _put(sentences[i], here, there.group())
+                yield "other_sentence", [*sentences[:i], spoilt, *sentences[i + 1 :]]
                 return
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.privacy import is_my_number, mask
+from bot.privacy import find, is_my_number, mask
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,24 @@ from bot.privacy import is_my_number, mask
 )
 def test_masking(text: str, masked: str, kinds: tuple[str, ...]) -> None:
     assert mask(text) == (masked, kinds)
+
+
+def test_each_place_is_found_once_in_the_order_of_the_text() -> None:
+    text = "a@x.jp、090-1234-5678、b@x.jp、4111-1111-1111-1111、090-1234-5678"
+    found = [(one.kind, text[one.start : one.end]) for one in find(text)]
+    assert found == [
+        ("email", "a@x.jp"),
+        ("phone", "090-1234-5678"),
+        ("email", "b@x.jp"),
+        ("card", "4111-1111-1111-1111"),
+        ("phone", "090-1234-5678"),
+    ]
+
+
+@pytest.mark.parametrize("known", ["0000-12-3108", "担当(0000-12-3108)", "００００－１２－３１０８"])
+def test_what_is_public_anyway_is_not_masked(known: str) -> None:
+    text = "0000-12-3108か090-1234-5678へ"
+    assert mask(text, known) == ("0000-12-3108か〔電話番号〕へ", ("phone",))
 
 
 def test_the_check_digit_of_an_individual_number() -> None:

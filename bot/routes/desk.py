@@ -161,7 +161,11 @@ def case_page(
         if text is not None and by_hand
         else frame.around("", case.department, case.inquiry.receipt_number),
         review=checking.review(session, frame, shown, case.draft) if case.draft else None,
-        confirmed=confirmed,
+        confirmed=() if by_hand else confirmed,
+        hand_review=checking.review_by_hand(session, frame, text, case.inquiry)
+        if text is not None and by_hand
+        else None,
+        hand_confirmed=confirmed,
         second_reason=second_reason,
         **second_values(request, case, shown, second if text is not None else None),
         others=incidents.others(session, case.inquiry, signed_in[0]),
@@ -295,6 +299,7 @@ def write_by_hand(
     decision: DecisionDep,
     version: Version,
     text: Text = "",
+    confirmed: Annotated[list[str] | None, Form()] = None,
     keep_open: Annotated[bool, Form()] = False,
 ) -> Response:
     """The person answers in their own words."""
@@ -307,10 +312,13 @@ def write_by_hand(
             text=text,
             seen_version=version,
             screen=SCREEN,
+            check=checking.checker_by_hand(decision.session, decision.request.app.state.city.frame),
+            confirmed=confirmed or (),
             keep_open=keep_open,
         ),
         text=text,
         by_hand=True,
+        confirmed=confirmed or (),
     )
 
 

@@ -63,6 +63,7 @@ def test_an_approval_while_the_receipt_is_on_its_way(city: City, desk: Desk) -> 
                 text="職員が確認しました。",
                 seen_version=case.version,
                 screen="desk",
+                check=lambda _text, _draft: [],
                 keep_open=False,
             )
         assert delivery.result(30) >= 2

@@ -15,6 +15,7 @@ from tests.city import OTHER, City, Desk
 ASK = "引っ越しのときに出る大きな食器棚を市に引き取ってほしい"
 AGAIN = "大きな食器棚を引き取ってほしいのですが"
 BY_HAND = "食器棚は、二人で運べる大きさであれば戸別収集で引き取ります。"
+KEY = re.compile(r'name="confirmed" value="([0-9a-f]+)"')
 PASSAGE = re.compile(r'name="passage" value="([^"]+)"')
 
 
@@ -29,7 +30,10 @@ def _answered_by_hand(city: City, desk: Desk, text: str, body: str, user: str = 
         city.work()
         case = city.case(user)
     form = {**desk.form(case), "text": f"お答えします。\n\n{body}"}
-    assert desk.post(case, "write", form).status_code == 303
+    keys = KEY.findall(desk.post(case, "write", form).text)
+    if keys:
+        assert desk.post(case, "write", {**form, "confirmed": keys}).status_code == 303
+    assert city.case(user).status == InquiryStatus.answered
     return case.receipt_number
 
 
@@ -66,6 +70,25 @@ def test_a_past_answer_is_offered_with_its_number_and_becomes_the_source(city: C
     form = desk.form(city.case())
     assert desk.post(city.case(), "approve", form).status_code == 303
     assert city.case().status == InquiryStatus.answered
+
+
+def test_another_citizens_data_does_not_come_back_through_a_past_answer(city: City, desk: Desk) -> None:
+    personal = "食器棚の件は、環境課(0000-12-3108)から090-1234-5678かtaro@example.jpへご連絡します。"
+    number = _answered_by_hand(city, desk, ASK, f"{BY_HAND}\n{personal}")
+    _asked_again(city, desk)
+    page = desk.page(f"/desk/cases/{city.case().id}")
+    ids = [one for one in PASSAGE.findall(page) if one.startswith(f"case:{number}#")]
+    form = desk.form(city.case())
+    assert desk.post(city.case(), "recompose", {**form, "passage": ids}).status_code == 303
+    draft = _pending(city)
+    assert "090-1234-5678" not in draft.text
+    assert "taro@example.jp" not in draft.text
+    assert "環境課(0000-12-3108)から〔電話番号〕か〔メールアドレス〕へ" in draft.text
+    unread = desk.post(city.case(), "approve", desk.form(city.case()))
+    assert unread.status_code == 422
+    assert "〔電話番号〕" in unread.text
+    typed = {**desk.form(city.case()), "text": draft.text.replace("〔メールアドレス〕", "taro@example.jp")}
+    assert "メールアドレスと思われる「taro@example.jp」" in desk.post(city.case(), "check", typed).text
 
 
 def test_another_departments_answer_is_not_offered_nor_taken(city: City, desk: Desk) -> None:

@@ -1,10 +1,12 @@
 """The checks against planted errors: what is changed must be seen, what is copied must pass."""
 
+from pathlib import Path
+
 import pytest
 
 from responders.checks import Register, check, strict_gate, strip_control_tokens
-from responders.facts import facts, normalise
-from responders.knowledge import Article, Passage, split_passages
+from responders.facts import facts, normalise, written_place
+from responders.knowledge import Article, Passage, read_folder, split_passages
 
 RULES = """市外からみなと市に引っ越してきたときは、引っ越した日から14日以内に転入届を市民課に出してください。
 住民票の写しの手数料は、窓口では1通300円、コンビニでは1通200円です。
@@ -105,6 +107,43 @@ def test_a_careful_paraphrase_raises_no_hard_finding(
     assert [f for f in check([paraphrase], source, register) if f.hard] == []
 
 
+@pytest.mark.parametrize("wrong", ["1月", "令和8年1月", "4月", "4月から5月1日"])
+def test_a_lost_or_changed_month_is_another_date(source: list[Passage], wrong: str) -> None:
+    changed = source[5].text.replace("令和8年4月1日", wrong)
+    assert any(f.kind == "date" and f.hard for f in check([changed], source))
+
+
+@pytest.mark.parametrize(
+    ("number", "right", "wrong"),
+    [
+        (2, "300円", "250円"),
+        (11, "500円", "300円"),
+        (1, "14日以内", "3日以内"),
+        (7, "午後5時15分", "午後6時"),
+        (4, "0000-12-3908", "0000-12-3100"),
+    ],
+)
+def test_a_number_of_another_cited_sentence_is_a_wrong_row(
+    source: list[Passage], number: int, right: str, wrong: str
+) -> None:
+    other = """閉館は、午後6時です。
+代表電話は、0000-12-3100です。
+粗大ごみは、収集日の3日前までに申し込んでください。"""
+    cited = [*source, *split_passages(Article("other", "そのほか", "x", other))]
+    changed = source[number].text.replace(right, wrong)
+    assert changed != source[number].text
+    assert [f.text for f in check([changed], cited) if f.kind == "wrong_row" and f.hard] != []
+
+
+def test_two_sentences_joined_into_one_have_no_wrong_row(source: list[Passage]) -> None:
+    joined = source[2].text.removesuffix("。") + "が、" + source[11].text
+    assert [f for f in check([joined], source) if f.kind == "wrong_row"] == []
+
+
+def test_a_date_without_its_year_says_less_and_nothing_else(source: list[Passage]) -> None:
+    assert check([source[5].text.replace("令和8年", "")], source) == []
+
+
 def test_a_lost_or_repeated_or_added_sentence_is_refused(source: list[Passage]) -> None:
     first, second = source[1], source[6]
     assert strict_gate(first.text, [first, second]).reason.startswith("lost sentence")
@@ -154,6 +193,80 @@ def test_what_no_source_carries_blocks(
     assert kind in {finding.kind for finding in check([sentence], source, register) if finding.hard}
 
 
+@pytest.mark.parametrize(
+    ("sentence", "name", "hard"),
+    [
+        ("転入届は、市民課の田中が受け付けます。", "田中", True),
+        ("転入届は、佐藤花子へ出してください。", "佐藤花子", True),
+        ("市外から横浜の窓口に引っ越してきたときは、転入届を出してください。", "横浜", True),
+        ("転入届は、ブラジルの方も出してください。", "ブラジル", False),
+    ],
+)
+def test_a_name_that_no_source_holds_is_found(
+    source: list[Passage], register: Register, sentence: str, name: str, hard: bool
+) -> None:
+    found = [(f.text, f.hard) for f in check([sentence], source, register) if f.kind == "name"]
+    assert found == [(name, hard)]
+
+
+def test_another_city_is_one_finding_and_a_name_of_the_source_is_none(source: list[Passage]) -> None:
+    found = [f.kind for f in check(["横浜市の方は、転入届を市民課に出してください。"], source)]
+    assert found.count("municipality") == 1
+    assert "name" not in found
+    named = split_passages(Article("a", "申込み", "x", "申込みは、横浜の田中記念館で受け付けます。"))
+    assert check([named[1].text], named) == []
+
+
+@pytest.mark.parametrize(
+    ("sentence", "word"),
+    [
+        ("当市の不手際により、ご迷惑をおかけしました。", "当市の不手際"),
+        ("案内に誤りがあり、誠に申し訳ございません。", "申し訳"),
+        ("職員の手違いにつきまして、深くお詫びいたします。", "お詫び"),
+        ("手続きの不備をおわびします。", "おわび"),
+        ("市が責任を負います。", "責任を負"),
+        ("修理の費用は、市が弁償します。", "弁償"),
+        ("慰謝料をお支払いします。", "慰謝料"),
+        ("その工事は条例違反です。", "条例違反"),
+        ("その契約は、法律上無効です。", "法律上"),
+        ("違法ではありません。", "違法"),
+    ],
+)
+def test_a_fault_admitted_and_a_legal_judgement_block(
+    source: list[Passage], sentence: str, word: str
+) -> None:
+    found = [f.text for f in check([sentence], source) if f.kind == "assertion" and f.hard]
+    assert word in found
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "ご不便をおかけし、申し訳ありません。",
+        "お待たせして申し訳ございません。",
+        "ご希望に沿えず、おわび申し上げます。",
+        "申請に誤りがあった場合は、訂正してください。",
+        "責任者の方がお越しください。",
+        "不法投棄を見つけたときは、お知らせください。",
+    ],
+)
+def test_a_polite_regret_admits_nothing(source: list[Passage], sentence: str) -> None:
+    assert [f for f in check([sentence], source) if f.kind == "assertion"] == []
+
+
+def test_an_address_hides_no_name_beside_it(source: list[Passage]) -> None:
+    assert "name" not in {f.kind for f in check(["tanaka@example.jp"], source)}
+    found = check(["転入届は田中(tanaka@example.jp)へ出してください。"], source)
+    assert [f.text for f in found if f.kind == "name"] == ["田中"]
+
+
+def test_the_citys_own_articles_raise_no_alarm() -> None:
+    articles = read_folder(Path(__file__).resolve().parents[2] / "data" / "knowledge")
+    for article in articles:
+        quotable = [passage for passage in split_passages(article) if passage.quotable]
+        assert check([passage.text for passage in quotable], quotable) == [], article.id
+
+
 def test_empty_and_too_long_texts_block(source: list[Passage]) -> None:
     assert [f.kind for f in check([], source)] == ["empty"]
     assert [f.kind for f in check(["  "], source) if f.sentence < 0] == ["empty"]
@@ -184,6 +297,23 @@ def test_empty_and_too_long_texts_block(source: list[Passage]) -> None:
 def test_one_fact_in_two_notations_is_the_same(one: str, other: str) -> None:
     (left,), (right,) = facts(normalise(one)), facts(normalise(other))
     assert (left.kind, left.value) == (right.kind, right.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "fact", "place"),
+    [
+        ("手数料は9,999円です。", "9999円", "9,999円"),
+        ("手数料は９９９９円です。", "9999円", "９９９９円"),
+        ("手数料は三百円です。", "300円", "三百円"),
+        ("上限は1万5千円です。", "15000円", "1万5千円"),
+        ("電話は０１２０－０００－５３０です。", "0120-000-530", "０１２０－０００－５３０"),
+        ("三百円と、手数料は9,999円です。", "9999円", "9,999円"),
+        ("手数料は無料です。", "300円", ""),
+    ],
+)
+def test_a_fact_is_found_as_it_is_written(written: str, fact: str, place: str) -> None:
+    start, end = written_place(fact, written) or (0, 0)
+    assert written[start:end] == place
 
 
 @pytest.mark.parametrize(

@@ -70,13 +70,17 @@ TRUE = [
     "粗大ごみの戸別収集の手数料は、机が300円、ベッドが1,500円です。",
     "転入した方は、4月1日までに市民課(電話 0000-12-3101)へ届け出てください。",
     "犬を飼う方は、登録が必要です。",
+    "犬の登録の手数料は、1頭につき3,000円です。",
 ]
 
 
 @pytest.mark.parametrize(
     "kind",
-    ["digit", "fee", "phone", "date", "department", "negation", "dropped_condition", "wrong_row"],
-)
+    [
+        "digit", "fee", "phone", "date", "department", "negation", "dropped_condition", "wrong_row",
+        "other_sentence",
+    ],
+)  # fmt: skip
 def test_every_kind_of_error_is_planted_once_and_refused_by_the_gate(kind: str) -> None:
     [spoilt] = [texts for found, texts in mutations(TRUE) if found == kind]
     assert sum(a != b for a, b in zip(spoilt, TRUE, strict=True)) == 1
