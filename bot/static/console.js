@@ -125,6 +125,10 @@ if (form) {
     clearTimeout(timer);
     timer = setTimeout(check, 500);
   });
+  // Whatever key or button asks for it: a half-written text, or one that may only be read, does not leave.
+  form.addEventListener("submit", (event) => {
+    if (text.readOnly) event.preventDefault();
+  });
   text.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.isComposing) form.requestSubmit();
   });
@@ -153,7 +157,7 @@ if (drafting) {
 for (const one of document.querySelectorAll("form[method=post]")) {
   one.addEventListener("submit", (event) => {
     if (one.dataset.sent) event.preventDefault();
-    one.dataset.sent = "1";
+    if (!event.defaultPrevented) one.dataset.sent = "1";
   });
 }
 window.addEventListener("pageshow", () => {

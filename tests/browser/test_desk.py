@@ -86,6 +86,24 @@ def test_a_rewording_runs_into_the_editor_and_can_be_stopped(
     expect(desk.get_by_text("回答済み", exact=True)).to_be_visible()
 
 
+def test_ctrl_enter_sends_nothing_while_the_model_writes(
+    browser: Browser, site: str, model: FakeEndpoint, working_city: City
+) -> None:
+    desk = _open_case(browser, site)
+    box = desk.get_by_label(BOX)
+    model.seconds_between = 0.05
+    desk.get_by_role("button", name="AIで言い換える").click()
+    expect(desk.get_by_role("button", name="止める")).to_be_visible()
+    box.press("Control+Enter")
+    desk.get_by_role("button", name="止める").click()
+    expect(desk.get_by_text("止めました")).to_be_visible()
+    assert not working_city.all(Approval)
+
+    box.press("Control+Enter")
+    expect(desk.get_by_text("回答済み", exact=True)).to_be_visible()
+    assert len(working_city.all(Approval)) == 1
+
+
 def test_a_new_draft_appears_without_a_reload(browser: Browser, site: str) -> None:
     desk = _open_case(browser, site)
     desk.get_by_text("下書きを作り直す", exact=True).click()
