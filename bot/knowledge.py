@@ -33,6 +33,7 @@ from bot.models import (
     Role,
     Staff,
 )
+from responders.errors import BadArticle
 from responders.knowledge import Article, Passage, split_passages
 from responders.retrieve import Embed, Index
 
@@ -65,6 +66,8 @@ class ImportReport:
     updated: int
     unchanged: int
     retired: int
+    unknown_departments: dict[str, str]
+    """Article → the department it names, which the city does not have; it went to the front desk."""
 
 
 def import_articles(
@@ -78,6 +81,7 @@ def import_articles(
     """Bring the knowledge to the state of these articles; unchanged ones cost nothing.
 
     A changed or retired article supersedes the pending drafts that cite it: those cases get a new draft.
+    An article of a department that the city does not have goes to the front desk, and the report says so.
     What a person wrote or retired on the console stands until the imported article itself changes: a start
     of the product, which imports the city's folder, does not undo their work.
 
@@ -103,7 +107,13 @@ def import_articles(
     for article_id in sorted(gone):
         _retire(session, article_id)
     _renew_drafts(session, updated | gone)
-    report = ImportReport(len(changed) - len(updated), len(updated), len(articles) - len(changed), len(gone))
+    report = ImportReport(
+        new=len(changed) - len(updated),
+        updated=len(updated),
+        unchanged=len(articles) - len(changed),
+        retired=len(gone),
+        unknown_departments={a.id: a.department for a in articles if a.department not in departments},
+    )
     audit.record(
         session,
         actor=actor,
@@ -115,6 +125,17 @@ def import_articles(
         retired=report.retired,
     )
     return report
+
+
+def troubles_ja(bad: Sequence[BadArticle], report: ImportReport) -> list[str]:
+    """What staff must look at after an import, one line each; empty: all is well."""
+    lines = [str(error) for error in bad]
+    if bad:
+        lines.append(f"読めない記事が{len(bad)}件あります。取り込まず、ほかの記事も取り下げていません。")
+    return lines + [
+        f"記事「{article}」の担当課「{department}」は登録されていません。総合窓口の記事として取り込みました。"
+        for article, department in report.unknown_departments.items()
+    ]
 
 
 def _in_force() -> sa.ColumnElement[bool]:

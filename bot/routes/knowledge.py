@@ -23,13 +23,12 @@ from bot.routes.deps import Deciding, SessionDep, SignedIn
 from bot.routes.desk import frame_values
 from bot.templating import page
 from channels.message import storable
-from responders.knowledge import MAX_ARTICLE_BYTES, Article, split_passages
+from responders.knowledge import DATA_CLASSES, MAX_ARTICLE_BYTES, Article, split_passages
 
 router = APIRouter(prefix="/desk/knowledge")
 SCREEN = "knowledge"
 PAGE = 100
 MAX_TITLE_CHARS, MAX_URL_CHARS, MAX_OWNER_CHARS, MAX_SEARCH_CHARS = 200, 2000, 100, 100
-DATA_CLASSES = ("public", "canned", "confidential")
 _ID = re.compile(r"[^\s#]{1,100}")
 _URL = re.compile(r"https?://[^\s<>\"]+")
 
