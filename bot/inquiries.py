@@ -331,7 +331,9 @@ def recompose(
     seen_version: int,
     screen: str,
 ) -> None:
-    """A person chose the sentences: the pending draft now stands on them.
+    """A person chose the sentences: the pending draft now stands on them, and the case with it.
+
+    Its version grows: a colleague's screen shows another text than would be approved.
 
     Args:
         session: The caller's transaction.
@@ -358,6 +360,7 @@ def recompose(
     draft.passages = _plain(result.passages)
     draft.article_versions = _versions(session, result.passages)
     session.add(draft)
+    _queue_draft(session, inquiry, draft, result.status)
     ticked = [p.id for p in result.passages]
     note(session, inquiry, staff.login, "recompose", screen, draft=draft.id, before=before, ticked=ticked)
 

@@ -135,9 +135,15 @@ def test_a_doubtful_article_is_shown_and_nothing_of_it_is_in_the_draft(
     page = desk.page(f"/desk/cases/{city.case().id}")
     assert "近い記事があります" in page
     offered = [one for one in PASSAGE.findall(page) if one.startswith("waste-bulky#")]
+    colleague = desk.form(city.case())
+    assert city.case().receipt_number in desk.page("/desk/knowledge/gaps")
     form = {**desk.form(city.case()), "passage": offered[3:4]}
     assert desk.post(city.case(), "recompose", form).status_code == 303
     assert _pending(city).origin == "template"
+    assert (city.case().status, city.case().hand_off_reason) == (InquiryStatus.awaiting, None)
+    assert "根拠となる記事なし" not in desk.page("/desk")
+    assert city.case().receipt_number not in desk.page("/desk/knowledge/gaps")
+    assert desk.post(city.case(), "approve", colleague).status_code == 409, "it shows another text"
 
 
 def test_a_case_without_a_source_can_take_an_article_that_a_person_looks_up(
