@@ -185,6 +185,7 @@ def _replace(
     vectors: Mapping[str, NDArray[np.float32]] | None = None,
     edited_by: UUID | None = None,
     review_on: date | None = None,
+    made_from: UUID | None = None,
 ) -> KnowledgeArticle:
     """The one way to a new version: it takes the place of the one in force.
 
@@ -195,6 +196,7 @@ def _replace(
         vectors: By `Passage.ranked`; what is missing stays empty for the worker.
         edited_by: The person on the console; None: an import, which keeps the review date there was.
         review_on: When to look at it again, if a person says so.
+        made_from: The approved answer that it began as.
     """
     newest = _locked(session, article.id)
     _retire(session, article.id)
@@ -212,6 +214,7 @@ def _replace(
         review_on=newest.review_on if newest and not edited_by else review_on,
         content_sha256=_digest(article),
         edited_by=edited_by,
+        made_from=made_from,
     )
     session.add(row)
     session.flush()
@@ -306,9 +309,15 @@ def may_edit(staff: Staff, department_id: str) -> bool:
 
 
 def create_article(
-    session: Session, article: Article, *, staff: Staff, review_on: date | None, screen: str
+    session: Session,
+    article: Article,
+    *,
+    staff: Staff,
+    review_on: date | None,
+    screen: str,
+    made_from: UUID | None = None,
 ) -> KnowledgeArticle:
-    """A person writes a new article; without an id it gets a random one.
+    """A person writes a new article, perhaps ``made_from`` an approved answer.
 
     Raises:
         NotAllowed: Not their department. ArticleRefused: The id is taken.
@@ -316,8 +325,10 @@ def create_article(
     _require_editor(staff, article.department)
     if _locked(session, article.id):
         raise ArticleRefused("この記事IDは、すでに使われています。別のIDにするか、空欄にしてください。")
-    row = _replace(session, article, article.department, edited_by=staff.id, review_on=review_on)
-    _record(session, row, staff, "create_article", screen)
+    row = _replace(
+        session, article, article.department, edited_by=staff.id, review_on=review_on, made_from=made_from
+    )
+    _record(session, row, staff, "create_article", screen, made_from=made_from)
     return row
 
 
