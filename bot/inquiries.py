@@ -260,7 +260,7 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
         return False
     if result.status == "handed_off":
         off = "drafting_off" in result.flags
-        hand_off(session, inquiry, HandOffReason.drafting_off if off else HandOffReason.no_source)
+        hand_off(session, inquiry, HandOffReason.drafting_off if off else HandOffReason.no_words)
         return True
     sources = result.passages if result.status == "drafted" else ()
     draft = Draft(

@@ -59,6 +59,7 @@ class HandOffReason(StrEnum):
 
     low_confidence = "low_confidence"
     no_source = "no_source"
+    no_words = "no_words"
     emergency = "emergency"
     sensitive = "sensitive"
     failed_check = "failed_check"
