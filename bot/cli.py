@@ -174,7 +174,8 @@ def route(file: IO[bytes]) -> None:
 @main.command()
 @_FILE
 @click.option("--top", default=10, show_default=True, type=click.IntRange(1, 100), help="How many articles.")
-def search(file: IO[bytes], top: int) -> None:
+@click.option("--department", help="Id of a department: only its articles.")
+def search(file: IO[bytes], top: int, department: str | None) -> None:
     """Search the knowledge: {"id","text"} lines to {"id","hits":[{"article","passage","score"}]}.
 
     Example: echo '{"id":1,"text":"粗大ごみの出し方"}' | madoguchi search - --top 3
@@ -183,10 +184,12 @@ def search(file: IO[bytes], top: int) -> None:
 
     writer = _writer()
     index = writer.knowledge.index()
+    if department and department not in {p.department for p in index.passages}:
+        raise click.UsageError(f"no article belongs to department {department!r}")
     today = datetime.now(UTC).astimezone(writer.zone).date()
 
     def answer(text: str) -> dict[str, Any]:
-        hits = index.search(text, top=top, today=today)
+        hits = index.search(text, top=top, today=today, department=department)
         return {"hits": [{"article": h.article, "passage": h.passage_id, "score": h.score} for h in hits]}
 
     raise SystemExit(1 if answer_each(file, answer) else 0)

@@ -144,3 +144,15 @@ def test_one_broken_article_does_not_prevent_the_start(
     engine.dispose()
     assert f"{folder / 'bad.md'}:1: " in capsys.readouterr().err
     assert _in_force(sqlite_url) == {**before, "picnic": "roads_parks"}
+
+
+def test_a_search_can_be_kept_to_one_department(sqlite_url: str, tmp_path: Path) -> None:
+    assert sqlite_url
+    asked = json.dumps({"id": 1, "text": "手数料はいくらですか"}).encode()
+    done = _run("search", "-", "--top", "50", "--department", "tax", stdin=asked, folder=tmp_path)
+    found = {hit["article"] for hit in json.loads(done.stdout)["hits"]}
+    assert found
+    assert {_in_force(sqlite_url)[article] for article in found} == {"tax"}
+    wrong = _run("search", "-", "--department", "taxx", stdin=asked, folder=tmp_path)
+    assert wrong.returncode == 2
+    assert b"taxx" in wrong.stderr
