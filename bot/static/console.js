@@ -136,6 +136,18 @@ if (form) {
   showPlaces();
 }
 
+// A changed tick makes the draft anew at once; what a person typed is not thrown away unasked.
+const choices = document.getElementById("choices");
+if (choices && form) {
+  const text = form.querySelector("textarea");
+  const edited = () => "edited" in text.dataset || [...form.querySelectorAll("textarea")].some((one) => one.value !== one.defaultValue);
+  choices.addEventListener("change", (event) => {
+    const lost = edited() && "文面に加えた変更は失われます。選んだ文で下書きを作り直しますか。";
+    if (!text.readOnly && choices.querySelector("input:checked") && (!lost || confirm(lost))) choices.requestSubmit();
+    else event.target.checked = !event.target.checked;
+  });
+}
+
 // A draft that is being prepared: show it as soon as it is there.
 const drafting = document.querySelector("[data-drafting]");
 if (drafting) {

@@ -1,5 +1,6 @@
 """The case's screen in a real browser: places of faults, wishes, a rewording that can be stopped."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -111,6 +112,32 @@ def test_a_new_draft_appears_without_a_reload(browser: Browser, site: str) -> No
     desk.get_by_role("button", name="作り直す", exact=True).click()
     expect(desk.get_by_label(BOX)).to_be_visible()
     assert "\n・" in desk.get_by_label(BOX).input_value()
+
+
+def test_a_tick_makes_the_draft_anew_and_asks_before_typed_words_are_lost(
+    browser: Browser, site: str, working_city: City
+) -> None:
+    desk = _open_case(browser, site)
+    box = desk.get_by_label(BOX)
+    other = desk.locator("#choices input[name=passage]:not(:checked)").first
+    added = other.get_attribute("value")
+    other.click()
+    expect(desk.locator(f'#choices input[value="{added}"]')).to_be_checked()
+    expect(desk.locator("#choices")).to_be_visible()
+    expect(desk).to_have_url(re.compile("done=1"))
+    before = box.input_value()
+    [draft] = working_city.all(Draft)
+    assert added in [f"{p['article']}#{p['ordinal']}" for p in draft.passages]
+
+    box.fill(f"{before}\n追伸")
+    desk.once("dialog", lambda dialog: dialog.dismiss())
+    desk.locator(f'#choices input[value="{added}"]').click()
+    expect(desk.locator(f'#choices input[value="{added}"]')).to_be_checked()
+    assert box.input_value() == f"{before}\n追伸"
+    desk.once("dialog", lambda dialog: dialog.accept())
+    desk.locator(f'#choices input[value="{added}"]').click()
+    expect(desk.locator(f'#choices input[value="{added}"]')).not_to_be_checked()
+    expect(box).not_to_have_value(f"{before}\n追伸")
 
 
 def test_one_incident_is_answered_from_one_screen(browser: Browser, site: str, working_city: City) -> None:
