@@ -185,7 +185,8 @@ def route(file: IO[bytes]) -> None:
 @main.command()
 @_FILE
 @click.option("--top", default=10, show_default=True, type=click.IntRange(1, 100), help="How many articles.")
-def search(file: IO[bytes], top: int) -> None:
+@click.option("--department", help="Id of a department: only its articles.")
+def search(file: IO[bytes], top: int, department: str | None) -> None:
     """Search the knowledge: {"id","text"} lines to {"id","hits":[{"article","passage","score"}]}.
 
     Example: echo '{"id":1,"text":"粗大ごみの出し方"}' | madoguchi search - --top 3
@@ -194,10 +195,12 @@ def search(file: IO[bytes], top: int) -> None:
 
     writer = _writer()
     index = writer.knowledge.index()
+    if department and department not in {p.department for p in index.passages}:
+        raise click.UsageError(f"no article belongs to department {department!r}")
     today = datetime.now(UTC).astimezone(writer.zone).date()
 
     def answer(text: str) -> dict[str, Any]:
-        hits = index.search(text, top=top, today=today)
+        hits = index.search(text, top=top, today=today, department=department)
         return {"hits": [{"article": h.article, "passage": h.passage_id, "score": h.score} for h in hits]}
 
     raise SystemExit(1 if answer_each(file, answer) else 0)
@@ -259,29 +262,31 @@ def knowledge() -> None:
 def knowledge_import(path: Path, keep_missing: bool) -> None:
     """Import a folder of Markdown or a JSONL file; a repeat updates, versions and retires.
 
+    What cannot be read is said line by line and left out; then nothing is retired, and the exit code is 1.
+
     Example: madoguchi knowledge import data/knowledge
     """
     from dataclasses import asdict
 
     from bot import services
     from bot.db import make_engine, transaction
-    from bot.knowledge import import_articles
+    from bot.knowledge import import_articles, troubles_ja
     from responders.errors import BadArticle
-    from responders.knowledge import read_folder, read_jsonl, read_markdown
+    from responders.knowledge import read_file, read_folder
 
-    readers = {".jsonl": read_jsonl, ".md": lambda p: [read_markdown(p)]}
-    try:
-        articles = read_folder(path) if path.is_dir() else readers.get(path.suffix, read_jsonl)(path)
-    except BadArticle as reason:
-        click.echo(f"madoguchi: {reason}; nothing was imported", err=True)
-        raise SystemExit(1) from reason
+    bad: list[BadArticle] = []
+    articles = (read_folder if path.is_dir() else read_file)(path, bad.append)
     settings = _settings()
     embed = services.load_embed(settings, "passage")
     with transaction(make_engine(settings.effective_database_url)) as session:
         report = import_articles(
-            session, articles, actor="system:cli", embed=embed, retire_missing=not keep_missing
+            session, articles, actor="system:cli", embed=embed, retire_missing=not (keep_missing or bad)
         )
-    click.echo(json.dumps(asdict(report)))
+    troubles = troubles_ja(bad, report)
+    for trouble in troubles:
+        click.echo(trouble, err=True)
+    click.echo(json.dumps({**asdict(report), "bad": len(bad)}, ensure_ascii=False))
+    raise SystemExit(1 if troubles else 0)
 
 
 @main.group()

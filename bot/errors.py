@@ -10,7 +10,8 @@ class BotError(Exception):
     ├── NotSignedIn         no valid session (401)
     ├── Conflict            someone else was faster; nothing was changed (409)
     │   ├── DraftNotPending     the draft was decided or replaced already
-    │   └── CaseChanged         the case moved on since the page was loaded
+    │   ├── CaseChanged         the case moved on since the page was loaded
+    │   └── SourceEnded         an article that the draft cites is not in force any more
     ├── TextRefused         the text cannot go out as it is (422)
     │   ├── DraftingOff         a kill switch is down
     │   └── NeedsConfirmation   unsupported facts: edit or confirm each place
@@ -65,6 +66,12 @@ class CaseChanged(Conflict):
     """The case moved on since the page was loaded."""
 
     message_ja = "この案件は、画面を開いたあとに更新されています。最新の内容を確認してください。"
+
+
+class SourceEnded(Conflict):
+    """An article that the draft cites is not in force any more."""
+
+    message_ja = "引用している記事の有効期間が終わったため、送っていません。下書きを作り直します。"
 
 
 class TextRefused(BotError):

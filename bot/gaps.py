@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import numpy as np
@@ -17,7 +17,7 @@ from bot import city, inquiries
 from bot.db import now
 from bot.drafting import Frame
 from bot.errors import NotFound
-from bot.models import Approval, Draft, HandOffReason, Inquiry, Staff
+from bot.models import Approval, Draft, DraftStatus, HandOffReason, Inquiry, KnowledgeArticle, Staff
 from bot.second_text import LINE_BETWEEN, japanese_part
 
 DAYS = 180
@@ -65,6 +65,9 @@ class Suggestion:
 def find(session: Session, staff: Staff) -> list[Gap]:
     """Groups of questions without a source of the last 180 days, the largest first.
 
+    Once somebody made an article from an answer, and while it is in force, only those of its group count that
+    were asked later: the article did not help them.
+
     Args:
         session: The caller's transaction.
         staff: Who looks: only cases that they may see are counted and quoted.
@@ -75,22 +78,45 @@ def find(session: Session, staff: Staff) -> list[Gap]:
         by_department[inquiry.department_id].append((inquiry, words))
     names = city.department_names(session)
     answers = _answers(session, [inquiry.id for inquiry, _ in asked])
-    gaps = [
-        _gap(names[department], [questions[i] for i in group], answers)
+    written = _written(session)
+    groups = [
+        (names[department], _after(written, [questions[i] for i in group]))
         for department, questions in by_department.items()
         for group in cluster([words for _, words in questions])
     ]
+    gaps = [_gap(department, group, answers) for department, group in groups if group]
     return sorted(gaps, key=lambda gap: (-gap.count, gap.department))
 
 
 def _unsourced(session: Session, staff: Staff) -> Sequence[Inquiry]:
-    held = select(Draft.inquiry_id).where(Draft.origin == "holding")
+    held = select(Draft.inquiry_id).where(Draft.origin == "holding", Draft.status != DraftStatus.superseded)
+    sourced = select(Draft.inquiry_id).where(
+        col(Draft.origin).in_(["template", "model"]), Draft.status == DraftStatus.approved
+    )
     query = select(Inquiry).where(
         inquiries.visible(staff),
+        col(Inquiry.id).not_in(sourced),
         Inquiry.created_at >= now() - timedelta(days=DAYS),
         (col(Inquiry.hand_off_reason) == HandOffReason.no_source) | col(Inquiry.id).in_(held),
     )
     return session.exec(query.order_by(col(Inquiry.created_at).desc()).limit(MAX_QUESTIONS)).all()
+
+
+def _written(session: Session) -> dict[UUID, datetime]:
+    """Case → when an article was made from its answer, if that article is in force."""
+    standing = select(KnowledgeArticle.article).where(col(KnowledgeArticle.retired_at).is_(None))
+    query = (
+        select(Approval.inquiry_id, KnowledgeArticle.imported_at)
+        .join(KnowledgeArticle, col(KnowledgeArticle.made_from) == col(Approval.id))
+        .where(col(KnowledgeArticle.article).in_(standing))
+    )
+    return dict(session.exec(query).all())
+
+
+def _after(written: dict[UUID, datetime], group: Sequence[tuple[Inquiry, str]]) -> list[tuple[Inquiry, str]]:
+    """Those of a group who asked after the newest article about it was there."""
+    newest = max((written[i.id] for i, _ in group if i.id in written), default=None)
+    return [(i, words) for i, words in group if newest is None or i.created_at > newest]
 
 
 def _answers(session: Session, inquiry_ids: Sequence[UUID]) -> dict[UUID, UUID]:
@@ -153,20 +179,29 @@ def _core(text: str) -> str:
     return _POLITE.sub("", text) or text
 
 
-def suggest(session: Session, approval_id: UUID, staff: Staff, frame: Frame) -> Suggestion:
-    """What a new article may start from: the citizen's question, and the answer without its frame.
+def answer(session: Session, approval_id: UUID, staff: Staff) -> Approval:
+    """An approval that says something, to a case that this person may see.
 
     Raises:
-        NotFound: No such answer for this person, or the citizen took the question back.
+        NotFound: There is none.
     """
     query = (
         _answering()
         .join(Inquiry, col(Approval.inquiry_id) == col(Inquiry.id))
         .where(col(Approval.id) == approval_id, inquiries.visible(staff))
     )
-    approval = session.scalars(query).first()
-    if approval is None:
+    if (approval := session.scalars(query).first()) is None:
         raise NotFound
+    return approval
+
+
+def suggest(session: Session, approval_id: UUID, staff: Staff, frame: Frame) -> Suggestion:
+    """What a new article may start from: the citizen's question, and the answer without its frame.
+
+    Raises:
+        NotFound: No such answer for this person, or the citizen took the question back.
+    """
+    approval = answer(session, approval_id, staff)
     inquiry = session.get_one(Inquiry, approval.inquiry_id)
     if not (question := inquiries.words(session, inquiry).strip()):
         raise NotFound("市民が発言を取り消したため、この回答からは作れません。")

@@ -7,7 +7,7 @@ citizen gets a text of their own, approved by that person.
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -148,6 +148,7 @@ def answer_others(
     *,
     staff: Staff,
     screen: str,
+    today: date,
     keep_open: bool,
 ) -> int:
     """Send an approved text to the ticked cases of the same incident, each with its own receipt number.
@@ -161,6 +162,7 @@ def answer_others(
         seen_versions: The ticked cases with the versions that the list showed.
         staff: Who decides.
         screen: Where.
+        today: The city's date.
         keep_open: The cases go on after this reply.
 
     Returns:
@@ -193,6 +195,7 @@ def answer_others(
             text=text,
             seen_version=version,
             screen=screen,
+            today=today,
             check=lambda _text, _draft: approved.confirmed,
             confirmed=[finding["key"] for finding in approved.confirmed],
             keep_open=keep_open,

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -14,7 +14,15 @@ from sqlmodel import Session, col, select
 from bot import audit, city, conversations, jobs, outbox
 from bot.calendar import Calendar
 from bot.db import now
-from bot.errors import CaseChanged, DraftNotPending, NeedsConfirmation, NotAllowed, NotFound, TextRefused
+from bot.errors import (
+    CaseChanged,
+    DraftNotPending,
+    NeedsConfirmation,
+    NotAllowed,
+    NotFound,
+    SourceEnded,
+    TextRefused,
+)
 from bot.models import (
     FRONT_DESK,
     OPEN_STATUSES,
@@ -252,7 +260,7 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
         return False
     if result.status == "handed_off":
         off = "drafting_off" in result.flags
-        hand_off(session, inquiry, HandOffReason.drafting_off if off else HandOffReason.no_source)
+        hand_off(session, inquiry, HandOffReason.drafting_off if off else HandOffReason.no_words)
         return True
     sources = result.passages if result.status == "drafted" else ()
     draft = Draft(
@@ -328,7 +336,9 @@ def recompose(
     seen_version: int,
     screen: str,
 ) -> None:
-    """A person chose the sentences: the pending draft now stands on them.
+    """A person chose the sentences: the pending draft now stands on them, and the case with it.
+
+    Its version grows: a colleague's screen shows another text than would be approved.
 
     Args:
         session: The caller's transaction.
@@ -355,6 +365,7 @@ def recompose(
     draft.passages = _plain(result.passages)
     draft.article_versions = _versions(session, result.passages)
     session.add(draft)
+    _queue_draft(session, inquiry, draft, result.status)
     ticked = [p.id for p in result.passages]
     note(session, inquiry, staff.login, "recompose", screen, draft=draft.id, before=before, ticked=ticked)
 
@@ -415,6 +426,7 @@ def approve(
     text: str,
     seen_version: int,
     screen: str,
+    today: date,
     check: Checker,
     confirmed: Collection[str] = (),
     keep_open: bool = False,
@@ -429,6 +441,7 @@ def approve(
         text: What they saw and perhaps edited; exactly this is sent.
         seen_version: The case's version on their screen.
         screen: Where they decided, such as ``desk``.
+        today: The city's date: every article that the draft cites must be in force on it.
         check: Finds facts of the text that its sources do not support.
         confirmed: Keys of the hard findings that they ticked one by one.
         keep_open: The case goes on after this reply.
@@ -438,6 +451,7 @@ def approve(
         NotFound, NotAllowed: No such draft for this person, or their role cannot approve.
         DraftNotPending: Someone has decided, or a newer draft took its place.
         CaseChanged: The citizen or a colleague changed the case since.
+        SourceEnded: An article's last day has passed; `renew_ended` makes the draft anew.
         TextRefused: Empty or too long. NeedsConfirmation: a place without a source that nobody ticked.
     """
     draft = session.get(Draft, draft_id)
@@ -449,6 +463,8 @@ def approve(
         raise DraftNotPending
     if inquiry.version != seen_version:
         raise CaseChanged
+    if ended_sources(draft, today):
+        raise SourceEnded
     hard = [finding for finding in check(text, draft) if finding["hard"]]
     if any(finding["key"] not in confirmed for finding in hard):
         raise NeedsConfirmation
@@ -470,6 +486,26 @@ def approve(
         confirmed=len(hard),
     )
     return row
+
+
+def ended_sources(draft: Draft, today: date) -> set[str]:
+    """The articles that a draft cites beyond their last day."""
+    last_days = ((str(p["article"]), p.get("valid_to")) for p in draft.passages)
+    return {article for article, last in last_days if last and date.fromisoformat(last) < today}
+
+
+def renew_ended(session: Session, draft_id: UUID, *, staff: Staff, today: date, screen: str) -> None:
+    """A pending draft that cites an ended article is made anew, as if somebody had retired the article.
+
+    Raises:
+        NotFound, NotAllowed: See `approve`.
+    """
+    draft = session.get_one(Draft, draft_id)
+    inquiry = for_decision(session, draft.inquiry_id, staff)
+    session.refresh(draft)
+    if draft.status == DraftStatus.pending and (ended := ended_sources(draft, today)):
+        request_draft(session, inquiry)
+        note(session, inquiry, staff.login, "source_ended", screen, draft=draft.id, articles=sorted(ended))
 
 
 def _send(
@@ -549,6 +585,7 @@ def write_by_hand(
         text=text,
         seen_version=seen_version,
         screen=screen,
+        today=now().date(),  # any day does: the text cites no article
         check=check,
         confirmed=confirmed,
         keep_open=keep_open,

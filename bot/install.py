@@ -104,13 +104,19 @@ def rasa_model(settings: Settings) -> Path:
 
 
 def import_knowledge(settings: Settings, engine: Engine) -> None:
-    """The city's articles; unchanged ones cost nothing."""
+    """The city's articles; unchanged ones cost nothing, and a broken one is said aloud and left out."""
+    from responders.errors import BadArticle
     from responders.knowledge import read_folder
 
-    articles = read_folder(settings.city_dir / "knowledge")
+    bad: list[BadArticle] = []
+    articles = read_folder(settings.city_dir / "knowledge", bad.append)
     embed = services.load_embed(settings, "passage")
     with transaction(engine) as session:
-        report = knowledge.import_articles(session, articles, actor="system:install", embed=embed)
+        report = knowledge.import_articles(
+            session, articles, actor="system:install", embed=embed, retire_missing=not bad
+        )
+    for trouble in knowledge.troubles_ja(bad, report):
+        say(f"!! {trouble}")
     if report.new or report.updated or report.retired:
         say(f"Knowledge: {report.new} new, {report.updated} updated, {report.retired} retired articles.")
 

@@ -33,6 +33,7 @@ from bot.models import (
     Role,
     Staff,
 )
+from responders.errors import BadArticle
 from responders.knowledge import Article, Passage, split_passages
 from responders.retrieve import Embed, Index
 
@@ -65,6 +66,8 @@ class ImportReport:
     updated: int
     unchanged: int
     retired: int
+    unknown_departments: dict[str, str]
+    """Article → the department it names, which the city does not have; it went to the front desk."""
 
 
 def import_articles(
@@ -78,6 +81,7 @@ def import_articles(
     """Bring the knowledge to the state of these articles; unchanged ones cost nothing.
 
     A changed or retired article supersedes the pending drafts that cite it: those cases get a new draft.
+    An article of a department that the city does not have goes to the front desk, and the report says so.
     What a person wrote or retired on the console stands until the imported article itself changes: a start
     of the product, which imports the city's folder, does not undo their work.
 
@@ -103,7 +107,13 @@ def import_articles(
     for article_id in sorted(gone):
         _retire(session, article_id)
     _renew_drafts(session, updated | gone)
-    report = ImportReport(len(changed) - len(updated), len(updated), len(articles) - len(changed), len(gone))
+    report = ImportReport(
+        new=len(changed) - len(updated),
+        updated=len(updated),
+        unchanged=len(articles) - len(changed),
+        retired=len(gone),
+        unknown_departments={a.id: a.department for a in articles if a.department not in departments},
+    )
     audit.record(
         session,
         actor=actor,
@@ -115,6 +125,17 @@ def import_articles(
         retired=report.retired,
     )
     return report
+
+
+def troubles_ja(bad: Sequence[BadArticle], report: ImportReport) -> list[str]:
+    """What staff must look at after an import, one line each; empty: all is well."""
+    lines = [str(error) for error in bad]
+    if bad:
+        lines.append(f"読めない記事が{len(bad)}件あります。取り込まず、ほかの記事も取り下げていません。")
+    return lines + [
+        f"記事「{article}」の担当課「{department}」は登録されていません。総合窓口の記事として取り込みました。"
+        for article, department in report.unknown_departments.items()
+    ]
 
 
 def _in_force() -> sa.ColumnElement[bool]:
@@ -164,6 +185,7 @@ def _replace(
     vectors: Mapping[str, NDArray[np.float32]] | None = None,
     edited_by: UUID | None = None,
     review_on: date | None = None,
+    made_from: UUID | None = None,
 ) -> KnowledgeArticle:
     """The one way to a new version: it takes the place of the one in force.
 
@@ -174,6 +196,7 @@ def _replace(
         vectors: By `Passage.ranked`; what is missing stays empty for the worker.
         edited_by: The person on the console; None: an import, which keeps the review date there was.
         review_on: When to look at it again, if a person says so.
+        made_from: The approved answer that it began as.
     """
     newest = _locked(session, article.id)
     _retire(session, article.id)
@@ -191,6 +214,7 @@ def _replace(
         review_on=newest.review_on if newest and not edited_by else review_on,
         content_sha256=_digest(article),
         edited_by=edited_by,
+        made_from=made_from,
     )
     session.add(row)
     session.flush()
@@ -285,9 +309,15 @@ def may_edit(staff: Staff, department_id: str) -> bool:
 
 
 def create_article(
-    session: Session, article: Article, *, staff: Staff, review_on: date | None, screen: str
+    session: Session,
+    article: Article,
+    *,
+    staff: Staff,
+    review_on: date | None,
+    screen: str,
+    made_from: UUID | None = None,
 ) -> KnowledgeArticle:
-    """A person writes a new article; without an id it gets a random one.
+    """A person writes a new article, perhaps ``made_from`` an approved answer.
 
     Raises:
         NotAllowed: Not their department. ArticleRefused: The id is taken.
@@ -295,8 +325,10 @@ def create_article(
     _require_editor(staff, article.department)
     if _locked(session, article.id):
         raise ArticleRefused("この記事IDは、すでに使われています。別のIDにするか、空欄にしてください。")
-    row = _replace(session, article, article.department, edited_by=staff.id, review_on=review_on)
-    _record(session, row, staff, "create_article", screen)
+    row = _replace(
+        session, article, article.department, edited_by=staff.id, review_on=review_on, made_from=made_from
+    )
+    _record(session, row, staff, "create_article", screen, made_from=made_from)
     return row
 
 
@@ -585,6 +617,11 @@ def _vectors(rows: Iterable[KnowledgePassage]) -> NDArray[np.float32] | None:
     return np.stack([np.frombuffer(blob or b"", "<f2") for blob in blobs]).astype(np.float32)
 
 
+def in_force_on(item: KnowledgeArticle | Passage, today: date) -> bool:
+    """Whether a day lies between the first and the last day on which an article may be quoted."""
+    return (item.valid_from or today) <= today <= (item.valid_to or today)
+
+
 def article_versions(session: Session, articles: Iterable[str], today: date) -> dict[str, KnowledgeArticle]:
     """The articles in force among these ids, for links and titles on a screen."""
     query = select(KnowledgeArticle).where(_in_force(), col(KnowledgeArticle.article).in_(list(articles)))
@@ -592,7 +629,10 @@ def article_versions(session: Session, articles: Iterable[str], today: date) -> 
 
 
 def passages_of(session: Session, articles: Iterable[str]) -> list[Passage]:
-    """Every sentence in force of these articles in reading order, titles left out: what one may tick."""
+    """Every sentence of these articles' versions in force in reading order, titles left out.
+
+    `in_force_on` says whether it may be ticked today.
+    """
     query = _searchable("public", "canned").where(
         col(KnowledgeArticle.article).in_(list(articles)), col(KnowledgePassage.ordinal) > 0
     )
@@ -675,7 +715,7 @@ def listing(
             department=name,
             used=used.get(row.article, 0),
             overdue=row.review_on is not None and row.review_on < today,
-            quotable=(row.valid_from or today) <= today <= (row.valid_to or today),
+            quotable=in_force_on(row, today),
         )
         for row, name in rows
     ], total

@@ -59,6 +59,7 @@ class HandOffReason(StrEnum):
 
     low_confidence = "low_confidence"
     no_source = "no_source"
+    no_words = "no_words"
     emergency = "emergency"
     sensitive = "sensitive"
     failed_check = "failed_check"
@@ -498,6 +499,8 @@ class KnowledgeArticle(SQLModel, table=True):
     imported_at: datetime = _time()
     edited_by: UUID | None = Field(default=None, foreign_key="staff.id")
     """Who wrote this version on the console; nobody: an import."""
+    made_from: UUID | None = Field(default=None, foreign_key="approval.id")
+    """The approved answer from which a person made the article, at its first version."""
     retired_at: datetime | None = _time(nullable=True)
     retired_by: UUID | None = Field(default=None, foreign_key="staff.id")
     """Who retired the article on the console; nobody: a newer version or an import did."""

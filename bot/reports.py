@@ -43,6 +43,7 @@ STATUS_JA = {
 REASON_JA = {
     "low_confidence": "担当課の判定に自信なし",
     "no_source": "根拠となる記事なし",
+    "no_words": "発言に文字がない",
     "emergency": "緊急の可能性",
     "sensitive": "配慮が必要",
     "failed_check": "下書きの点検で問題あり",

@@ -20,7 +20,7 @@ class ResponderError(Exception):
 
 
 class BadArticle(ResponderError):
-    """An article that cannot be read, with the place to look at."""
+    """An article that cannot be read, with the place and, in Japanese for its author, the reason."""
 
     def __init__(self, path: Path | str, line: int, reason: str) -> None:
         self.path, self.line, self.reason = Path(path), line, reason

@@ -16,6 +16,7 @@ from responders.japanese import official
 MAX_ARTICLE_BYTES = 200_000
 MAX_PASSAGE_CHARS = 300
 FRONT_DESK = "front_desk"
+DATA_CLASSES = ("public", "canned", "confidential")
 _ID = re.compile(r"[^\s#]{1,100}")
 _HEADING = re.compile(r"#{1,6}\s+(?P<title>.+)")
 _SECTION_MARK = re.compile(r"[■◆●【](?P<title>[^。■◆●]{1,24}?)[】。:：]?")
@@ -48,7 +49,7 @@ class Article:
     valid_to: date | None = None
     """Last day on which it may be quoted."""
     data_class: str = "public"
-    """``public`` or ``confidential``; only public articles reach a citizen."""
+    """One of `DATA_CLASSES`: searched and quoted, chosen by hand only, or never quoted."""
     owner: str = ""
     """Who keeps it up to date: a section, never a person."""
 
@@ -111,14 +112,15 @@ def read_markdown(path: Path) -> Article:
     last day included), ``url``, ``data_class``, ``owner``.
 
     Raises:
-        BadArticle: Not UTF-8, over 200 kB, no or broken front matter, a missing field, a bad date, no text.
+        BadArticle: Not UTF-8, over 200 kB, no or broken front matter, a missing field, a bad date or data
+            class, dates in the wrong order, no text.
     """
     lines = _read_text(path, MAX_ARTICLE_BYTES).split("\n")
     if lines[0].strip() != "---":
-        raise BadArticle(path, 1, "the file must begin with front matter between two lines of ---")
+        raise BadArticle(path, 1, "先頭に、---の行ではさんだ項目欄がありません")
     end = next((i for i, line in enumerate(lines[1:], 1) if line.strip() == "---"), None)
     if end is None:
-        raise BadArticle(path, 1, "the front matter is not closed by a line of ---")
+        raise BadArticle(path, 1, "先頭の項目欄が、---の行で閉じられていません")
     fields = _front_matter(path, "\n".join(lines[1:end]))
     return _article(path, 1, fields, "\n".join(lines[end + 1 :]))
 
@@ -142,7 +144,7 @@ def read_jsonl(path: Path, on_bad: Callable[[BadArticle], None] | None = None) -
         try:
             article = _faq_entry(path, number, line)
             if article.id in articles:
-                raise BadArticle(path, number, f"the id {article.id} comes twice")
+                raise BadArticle(path, number, f"ID「{article.id}」が重複しています")
         except BadArticle as error:
             _report(error, on_bad)
         else:
@@ -161,15 +163,31 @@ def read_folder(path: Path, on_bad: Callable[[BadArticle], None] | None = None) 
         BadArticle: An unreadable article, an id used twice, or no such folder.
     """
     if not path.is_dir():
-        raise BadArticle(path, 0, "no such folder")
+        _report(BadArticle(path, 0, "フォルダーがありません"), on_bad)
     articles: dict[str, Article] = {}
     for file in sorted(p for p in path.rglob("*") if p.suffix in (".md", ".jsonl")):
-        for article in _read_file(file, on_bad):
+        for article in read_file(file, on_bad) if file.stem.upper() != "README" else ():
             if article.id in articles:
-                _report(BadArticle(file, 1, f"the id {article.id} is used by another file"), on_bad)
+                _report(
+                    BadArticle(file, 1, f"ID「{article.id}」は、ほかのファイルでも使われています"), on_bad
+                )
             else:
                 articles[article.id] = article
     return list(articles.values())
+
+
+def read_file(path: Path, on_bad: Callable[[BadArticle], None] | None = None) -> list[Article]:
+    """Read one file by its ending: ``.md`` is one article, anything else FAQ entries.
+
+    Args:
+        path: The file.
+        on_bad: As in `read_jsonl`, which also says what is raised.
+    """
+    try:
+        return [read_markdown(path)] if path.suffix == ".md" else read_jsonl(path, on_bad)
+    except BadArticle as error:
+        _report(error, on_bad)
+        return []
 
 
 def split_passages(article: Article) -> list[Passage]:
@@ -199,18 +217,6 @@ def split_sentences(text: str) -> list[str]:
     return [sentence for line in text.split("\n") for sentence in _split_line(line)]
 
 
-def _read_file(file: Path, on_bad: Callable[[BadArticle], None] | None) -> list[Article]:
-    if file.suffix == ".jsonl":
-        return read_jsonl(file, on_bad)
-    if file.stem.upper() == "README":
-        return []
-    try:
-        return [read_markdown(file)]
-    except BadArticle as error:
-        _report(error, on_bad)
-        return []
-
-
 def _report(error: BadArticle, on_bad: Callable[[BadArticle], None] | None) -> None:
     if on_bad is None:
         raise error
@@ -221,12 +227,12 @@ def _read_text(path: Path, limit_bytes: int | None) -> str:
     try:
         if limit_bytes is not None and path.stat().st_size > limit_bytes:
             size_kb = path.stat().st_size // 1000
-            raise BadArticle(path, 1, f"{size_kb} kB; an article may have {limit_bytes // 1000} kB: split it")
+            raise BadArticle(path, 1, f"{size_kb}kBあります。{limit_bytes // 1000}kB以内に分けてください")
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise BadArticle(path, 0, error.strerror or "unreadable") from error
+        raise BadArticle(path, 0, f"読めません({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise BadArticle(path, 1, f"not UTF-8 at byte {error.start}") from error
+        raise BadArticle(path, 1, f"文字コードがUTF-8ではありません({error.start + 1}バイト目)") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -237,24 +243,26 @@ def _front_matter(path: Path, text: str) -> Mapping[str, object]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 2 if mark else 2
-        raise BadArticle(path, line, f"broken front matter: {getattr(error, 'problem', error)}") from error
+        raise BadArticle(
+            path, line, f"項目欄の書き方に誤りがあります({getattr(error, 'problem', error)})"
+        ) from error
     if not isinstance(fields, dict):
-        raise BadArticle(path, 2, "the front matter must be `name: value` lines")
+        raise BadArticle(path, 2, "項目欄は「項目名: 値」の行で書いてください")
     return fields
 
 
 def _faq_entry(path: Path, number: int, line: str) -> Article:
     if len(line.encode()) > MAX_ARTICLE_BYTES:
-        raise BadArticle(path, number, f"over {MAX_ARTICLE_BYTES // 1000} kB: split it")
+        raise BadArticle(path, number, f"長すぎます。{MAX_ARTICLE_BYTES // 1000}kB以内に分けてください")
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise BadArticle(path, number, f"broken JSON: {error}") from error
+        raise BadArticle(path, number, f"JSONとして読めません({error})") from error
     if not isinstance(entry, dict):
-        raise BadArticle(path, number, "a line must be one JSON object")
+        raise BadArticle(path, number, "一行に一つのJSONオブジェクトを書いてください")
     answer = entry.get("answer")
     if not isinstance(answer, str):
-        raise BadArticle(path, number, "`answer` must be a text")
+        raise BadArticle(path, number, "「answer」は文字列で書いてください")
     fields = {**entry, "title": entry.get("question"), "department": entry.get("department") or FRONT_DESK}
     return _article(path, number, fields, answer)
 
@@ -263,21 +271,21 @@ def _article(path: Path, line: int, fields: Mapping[str, object], text: str) -> 
     def optional(name: str) -> str | None:
         value = fields.get(name)
         if value is not None and not isinstance(value, str | int):
-            raise BadArticle(path, line, f"`{name}` must be one text")
+            raise BadArticle(path, line, f"「{name}」は一つの文字列で書いてください")
         return _clean(str(value)) or None if value is not None else None
 
     def required(name: str) -> str:
         value = optional(name)
         if not value:
-            raise BadArticle(path, line, f"`{name}` is missing or empty")
+            raise BadArticle(path, line, f"「{name}」がないか、空です")
         return value
 
     article_id, body = required("id"), _clean(text)
     if not _ID.fullmatch(article_id):
-        raise BadArticle(path, line, "`id` may hold no blanks and no #, at most 100 characters")
+        raise BadArticle(path, line, "「id」は、空白と「#」を含まない100字以内にしてください")
     if not list(_sentences_with_headings(body)):
-        raise BadArticle(path, line, "the article has no text")
-    return Article(
+        raise BadArticle(path, line, "本文がありません")
+    article = Article(
         id=article_id,
         title=required("title"),
         department=required("department"),
@@ -285,16 +293,28 @@ def _article(path: Path, line: int, fields: Mapping[str, object], text: str) -> 
         url=optional("url"),
         valid_from=_date(path, line, "valid_from", optional("valid_from")),
         valid_to=_date(path, line, "valid_to", optional("valid_to")),
-        data_class=optional("data_class") or "public",
+        data_class=_data_class(path, line, optional("data_class")),
         owner=optional("owner") or "",
     )
+    if article.valid_from and article.valid_to and article.valid_to < article.valid_from:
+        raise BadArticle(path, line, "「valid_to」が「valid_from」より前の日付です")
+    return article
+
+
+def _data_class(path: Path, line: int, value: str | None) -> str:
+    if value and value not in DATA_CLASSES:
+        choices = "、".join(DATA_CLASSES)
+        raise BadArticle(path, line, f"「data_class」は{choices}のどれかにしてください(今の値: {value})")
+    return value or "public"
 
 
 def _date(path: Path, line: int, name: str, value: str | None) -> date | None:
     try:
         return date.fromisoformat(value) if value else None
     except ValueError as error:
-        raise BadArticle(path, line, f"`{name}` must be a date like 2026-04-01, not {value}") from error
+        raise BadArticle(
+            path, line, f"「{name}」は2026-04-01のような日付で書いてください(今の値: {value})"
+        ) from error
 
 
 def _clean(text: str) -> str:

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from sqlmodel import col, select
 
 from bot.cli import main
+from bot.db import make_engine, reading
+from bot.install import import_knowledge
 from bot.jsonl import answer_each
+from bot.models import KnowledgeArticle
+from bot.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -77,3 +82,78 @@ def test_an_error_of_any_kind_in_one_line_does_not_stop_the_next(tmp_path: Path)
         assert answer_each(stream, answer, out) == 1
     first, second = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
     assert (first["error"], first["line"], second) == ("RuntimeError", 1, {"id": 2, "ok": "b"})
+
+
+FAQ = {"question": "手数料は？", "answer": "300円です。", "department": "tax"}
+
+
+def _in_force(url: str) -> dict[str, str]:
+    """Article → department."""
+    engine = make_engine(url)
+    with reading(engine) as session:
+        rows = session.exec(select(KnowledgeArticle).where(col(KnowledgeArticle.retired_at).is_(None)))
+        found = {row.article: row.department_id for row in rows}
+    engine.dispose()
+    return found
+
+
+def test_an_import_takes_what_is_readable_and_says_each_thing_that_is_not(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    before = _in_force(sqlite_url)
+    good = [json.dumps({**FAQ, "id": f"faq-{i}"}, ensure_ascii=False) for i in range(3)]
+    stray = json.dumps({**FAQ, "id": "faq-stray", "department": "taxx"}, ensure_ascii=False)
+    file = tmp_path / "faq.jsonl"
+    file.write_text("\n".join([good[0], "{broken", good[1], stray, '{"id": "x"}', good[2]]), "utf-8")
+    done = _run("knowledge", "import", str(file), folder=tmp_path)
+    report = json.loads(done.stdout)
+    said = done.stderr.decode()
+    assert done.returncode == 1
+    assert (report["new"], report["bad"], report["unknown_departments"]) == (4, 2, {"faq-stray": "taxx"})
+    assert f"{file}:2: JSONとして読めません" in said
+    assert f"{file}:5: 「answer」" in said
+    assert "「faq-stray」の担当課「taxx」は登録されていません" in said
+    assert report["retired"] == 0
+    assert "取り下げていません" in said
+    assert _in_force(sqlite_url) == {
+        **before, "faq-0": "tax", "faq-1": "tax", "faq-2": "tax", "faq-stray": "front_desk",
+    }  # fmt: skip
+
+    file.write_text("\n".join([*good, stray]), "utf-8")
+    again = _run("knowledge", "import", str(file), "--keep-missing", folder=tmp_path)
+    assert again.returncode == 1
+    assert json.loads(again.stdout)["unknown_departments"] == {"faq-stray": "taxx"}
+
+    file.write_text("\n".join(good), "utf-8")
+    clean = _run("knowledge", "import", str(file), folder=tmp_path)
+    assert clean.returncode == 0, clean.stderr
+    assert set(_in_force(sqlite_url)) == {"faq-0", "faq-1", "faq-2"}
+
+
+def test_one_broken_article_does_not_prevent_the_start(
+    sqlite_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _in_force(sqlite_url)
+    folder = tmp_path / "city" / "knowledge"
+    folder.mkdir(parents=True)
+    front = "---\nid: picnic\ntitle: たき火\ndepartment: roads_parks\n"
+    (folder / "good.md").write_text(f"{front}---\nたき火はできません。\n", "utf-8")
+    (folder / "bad.md").write_text(front.replace("picnic", "[pic"), "utf-8")
+    settings = Settings(secret_key="k" * 40, data_dir=tmp_path, city_dir=tmp_path / "city")  # type: ignore[arg-type]
+    engine = make_engine(sqlite_url)
+    import_knowledge(settings, engine)
+    engine.dispose()
+    assert f"{folder / 'bad.md'}:1: " in capsys.readouterr().err
+    assert _in_force(sqlite_url) == {**before, "picnic": "roads_parks"}
+
+
+def test_a_search_can_be_kept_to_one_department(sqlite_url: str, tmp_path: Path) -> None:
+    assert sqlite_url
+    asked = json.dumps({"id": 1, "text": "手数料はいくらですか"}).encode()
+    done = _run("search", "-", "--top", "50", "--department", "tax", stdin=asked, folder=tmp_path)
+    found = {hit["article"] for hit in json.loads(done.stdout)["hits"]}
+    assert found
+    assert {_in_force(sqlite_url)[article] for article in found} == {"tax"}
+    wrong = _run("search", "-", "--department", "taxx", stdin=asked, folder=tmp_path)
+    assert wrong.returncode == 2
+    assert b"taxx" in wrong.stderr

@@ -24,13 +24,14 @@ from bot import (
     templating,
 )
 from bot.db import now
-from bot.errors import CaseChanged, Conflict, DraftingOff, NotFound, TextRefused
-from bot.knowledge import article_versions, find_articles, passages_of
-from bot.models import FRONT_DESK, Approval, Draft, Role
+from bot.errors import CaseChanged, Conflict, DraftingOff, NotFound, SourceEnded, TextRefused
+from bot.knowledge import article_versions, find_articles, in_force_on, passages_of
+from bot.models import FRONT_DESK, Approval, Draft, KnowledgeArticle, Role
 from bot.routes.deps import COOKIE, Deciding, SessionDep, SettingsDep, SignedIn, TokenCookie, TypedSecond
 from bot.second_text import Second
 from bot.templating import page
 from responders.draft import NEAR, Length, Tone, Wish
+from responders.knowledge import Passage
 
 router = APIRouter(prefix="/desk")
 SCREEN = "desk"
@@ -150,6 +151,10 @@ def case_page(
     articles |= {*more, *(flag.removeprefix(NEAR) for flag in near if flag.startswith(NEAR))}
     place = request.app.state.city
     frame, today = place.frame, drafting.local_today(place.calendar.zone, now())
+    choices = passages_of(session, articles)
+    found = find_articles(session, words=words, limit=10) if words.strip() else []
+    canned = sources.canned(session, case.inquiry) if case.draft else []
+    offered: list[Passage | KnowledgeArticle] = [*choices, *found, *canned]
     shown = text if text is not None and not by_hand else (case.draft.text if case.draft else "")
     return page(
         "case.html",
@@ -172,10 +177,11 @@ def case_page(
         also={entry.partition(":")[0] for entry in also},
         articles=article_versions(session, articles, today),
         targets=[d for d in case.departments if organisation.in_force(d, today)],
-        choices=passages_of(session, articles),
+        choices=choices,
         words=words,
-        found=find_articles(session, words=words, limit=10) if words.strip() else [],
-        canned=sources.canned(session, case.inquiry) if case.draft else [],
+        found=found,
+        canned=canned,
+        ended={item.article for item in offered if not in_force_on(item, today)},
         past=sources.past_answers(session, case.inquiry, frame) if case.draft else [],
         ticked={f"{p['article']}#{p['ordinal']}" for p in case.draft.passages} if case.draft else set(),
         approvals=reports.approvals(session, inquiry_id),
@@ -209,13 +215,28 @@ class _Decision:
     def __init__(self, request: Request, session: SessionDep, signed_in: SignedIn, staff: Deciding) -> None:
         self.request, self.session, self.signed_in, self.staff = request, session, signed_in, staff
 
-    def run(self, inquiry_id: UUID, verb: Callable[[], object], **typed: Any) -> Response:  # noqa: ANN401
-        """Do it; ``typed`` is what the person had typed or ticked, as `case_page` takes it."""
+    def run(
+        self,
+        inquiry_id: UUID,
+        verb: Callable[[], object],
+        on_refusal: Callable[[Exception], None] | None = None,
+        **typed: Any,  # noqa: ANN401
+    ) -> Response:
+        """Do it.
+
+        Args:
+            inquiry_id: The case.
+            verb: What the person asked for.
+            on_refusal: What to change in its place, after it was refused and taken back.
+            typed: What the person had typed or ticked, as `case_page` takes it.
+        """
         try:
             with self.session.begin_nested():
                 verb()
         except (Conflict, TextRefused) as refused:
             self.session.expire_all()
+            if on_refusal:
+                on_refusal(refused)
             html = case_page(
                 self.request, self.session, self.signed_in, inquiry_id, error=refused.message_ja, **typed
             )
@@ -244,9 +265,10 @@ def approve(
 
     ``also`` names other cases of the same incident as ``id:version``, ticked in the list.
     """
+    city = decision.request.app.state.city
+    today = drafting.local_today(city.calendar.zone, now())
 
     def verb() -> None:
-        city = decision.request.app.state.city
         others = _seen_versions(also or ())
         inquiries.hold(decision.session, [inquiry_id, *others])
         row = inquiries.approve(
@@ -256,6 +278,7 @@ def approve(
             text=text,
             seen_version=version,
             screen=SCREEN,
+            today=today,
             check=second_text.also_checked(
                 checking.checker(decision.session, city.frame), second, city.seconds
             ),
@@ -270,11 +293,18 @@ def approve(
             others,
             staff=decision.staff,
             screen=SCREEN,
+            today=today,
             keep_open=keep_open,
         )
 
+    def renew(refused: Exception) -> None:
+        if isinstance(refused, SourceEnded):
+            inquiries.renew_ended(
+                decision.session, draft_id, staff=decision.staff, today=today, screen=SCREEN
+            )
+
     typed = {"text": text, "confirmed": confirmed or (), "also": also or (), "second": second}
-    return decision.run(inquiry_id, verb, **typed)
+    return decision.run(inquiry_id, verb, on_refusal=renew, **typed)
 
 
 def _seen_versions(ticked: Collection[str]) -> dict[UUID, int]:

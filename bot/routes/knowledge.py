@@ -23,13 +23,12 @@ from bot.routes.deps import Deciding, SessionDep, SignedIn
 from bot.routes.desk import frame_values
 from bot.templating import page
 from channels.message import storable
-from responders.knowledge import MAX_ARTICLE_BYTES, Article, split_passages
+from responders.knowledge import DATA_CLASSES, MAX_ARTICLE_BYTES, Article, split_passages
 
 router = APIRouter(prefix="/desk/knowledge")
 SCREEN = "knowledge"
 PAGE = 100
 MAX_TITLE_CHARS, MAX_URL_CHARS, MAX_OWNER_CHARS, MAX_SEARCH_CHARS = 200, 2000, 100, 100
-DATA_CLASSES = ("public", "canned", "confidential")
 _ID = re.compile(r"[^\s#]{1,100}")
 _URL = re.compile(r"https?://[^\s<>\"]+")
 
@@ -52,6 +51,8 @@ class ArticleForm:
     review_on: Field = ""
     owner: Field = ""
     data_class: Field = "public"
+    approval: Annotated[UUID | None, Form()] = None
+    """The approved answer with which a new article begins."""
 
     @classmethod
     def of(cls, row: KnowledgeArticle) -> "ArticleForm":
@@ -220,8 +221,10 @@ def new_article(
     form = ArticleForm(department="" if staff.department_id == FRONT_DESK else staff.department_id)
     if approval:
         found = gaps.suggest(session, approval, staff, request.app.state.city.frame)
-        form = replace(form, title=found.title, body=found.body, department=found.department_id)
-    return _article_page(request, session, signed_in, None, form, from_answer=approval is not None)
+        form = replace(
+            form, title=found.title, body=found.body, department=found.department_id, approval=approval
+        )
+    return _article_page(request, session, signed_in, None, form)
 
 
 @router.get("/article", response_class=HTMLResponse)
@@ -256,7 +259,6 @@ def _article_page(
     error: str = "",
     kept: bool = False,
     conflict: bool = False,
-    from_answer: bool = False,
 ) -> str:
     """The article's screen; after a refusal with what the person typed, so that nothing is lost.
 
@@ -270,7 +272,6 @@ def _article_page(
         error: Why nothing was saved.
         kept: The fields hold what the person typed, not a version.
         conflict: Somebody was faster: their text is shown beside the person's own.
-        from_answer: The form begins with an approved answer.
     """
     departments, staff = city.departments(session), signed_in[0]
     keeps = newest is None or knowledge.may_edit(staff, newest.department_id)
@@ -283,7 +284,6 @@ def _article_page(
         error=error,
         kept=kept,
         conflict=conflict,
-        from_answer=from_answer,
         departments=_own(staff, departments),
         keeps=keeps,
         versions=knowledge.versions(session, newest.article) if newest else [],
@@ -348,7 +348,12 @@ def create(form: FormDep, editor: EditorDep) -> Response:
         named = replace(form, id=form.id.strip() or knowledge.free_id(editor.session))
         article, review_on = editor.decode(named)
         return knowledge.create_article(
-            editor.session, article, staff=editor.staff, review_on=review_on, screen=SCREEN
+            editor.session,
+            article,
+            staff=editor.staff,
+            review_on=review_on,
+            screen=SCREEN,
+            made_from=gaps.answer(editor.session, form.approval, editor.staff).id if form.approval else None,
         )
 
     return editor.run(verb, "", form)

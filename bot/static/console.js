@@ -125,11 +125,27 @@ if (form) {
     clearTimeout(timer);
     timer = setTimeout(check, 500);
   });
+  // Whatever key or button asks for it: a half-written text, or one that may only be read, does not leave.
+  form.addEventListener("submit", (event) => {
+    if (text.readOnly) event.preventDefault();
+  });
   text.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.isComposing) form.requestSubmit();
   });
   showLength();
   showPlaces();
+}
+
+// A changed tick makes the draft anew at once; what a person typed is not thrown away unasked.
+const choices = document.getElementById("choices");
+if (choices && form) {
+  const text = form.querySelector("textarea");
+  const edited = () => "edited" in text.dataset || [...form.querySelectorAll("textarea")].some((one) => one.value !== one.defaultValue);
+  choices.addEventListener("change", (event) => {
+    const lost = edited() && "文面に加えた変更は失われます。選んだ文で下書きを作り直しますか。";
+    if (!text.readOnly && choices.querySelector("input:checked") && (!lost || confirm(lost))) choices.requestSubmit();
+    else event.target.checked = !event.target.checked;
+  });
 }
 
 // A draft that is being prepared: show it as soon as it is there.
@@ -153,7 +169,7 @@ if (drafting) {
 for (const one of document.querySelectorAll("form[method=post]")) {
   one.addEventListener("submit", (event) => {
     if (one.dataset.sent) event.preventDefault();
-    one.dataset.sent = "1";
+    if (!event.defaultPrevented) one.dataset.sent = "1";
   });
 }
 window.addEventListener("pageshow", () => {

@@ -1,5 +1,6 @@
 """The case's screen in a real browser: places of faults, wishes, a rewording that can be stopped."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -86,6 +87,24 @@ def test_a_rewording_runs_into_the_editor_and_can_be_stopped(
     expect(desk.get_by_text("回答済み", exact=True)).to_be_visible()
 
 
+def test_ctrl_enter_sends_nothing_while_the_model_writes(
+    browser: Browser, site: str, model: FakeEndpoint, working_city: City
+) -> None:
+    desk = _open_case(browser, site)
+    box = desk.get_by_label(BOX)
+    model.seconds_between = 0.05
+    desk.get_by_role("button", name="AIで言い換える").click()
+    expect(desk.get_by_role("button", name="止める")).to_be_visible()
+    box.press("Control+Enter")
+    desk.get_by_role("button", name="止める").click()
+    expect(desk.get_by_text("止めました")).to_be_visible()
+    assert not working_city.all(Approval)
+
+    box.press("Control+Enter")
+    expect(desk.get_by_text("回答済み", exact=True)).to_be_visible()
+    assert len(working_city.all(Approval)) == 1
+
+
 def test_a_new_draft_appears_without_a_reload(browser: Browser, site: str) -> None:
     desk = _open_case(browser, site)
     desk.get_by_text("下書きを作り直す", exact=True).click()
@@ -93,6 +112,32 @@ def test_a_new_draft_appears_without_a_reload(browser: Browser, site: str) -> No
     desk.get_by_role("button", name="作り直す", exact=True).click()
     expect(desk.get_by_label(BOX)).to_be_visible()
     assert "\n・" in desk.get_by_label(BOX).input_value()
+
+
+def test_a_tick_makes_the_draft_anew_and_asks_before_typed_words_are_lost(
+    browser: Browser, site: str, working_city: City
+) -> None:
+    desk = _open_case(browser, site)
+    box = desk.get_by_label(BOX)
+    other = desk.locator("#choices input[name=passage]:not(:checked)").first
+    added = other.get_attribute("value")
+    other.click()
+    expect(desk.locator(f'#choices input[value="{added}"]')).to_be_checked()
+    expect(desk.locator("#choices")).to_be_visible()
+    expect(desk).to_have_url(re.compile("done=1"))
+    before = box.input_value()
+    [draft] = working_city.all(Draft)
+    assert added in [f"{p['article']}#{p['ordinal']}" for p in draft.passages]
+
+    box.fill(f"{before}\n追伸")
+    desk.once("dialog", lambda dialog: dialog.dismiss())
+    desk.locator(f'#choices input[value="{added}"]').click()
+    expect(desk.locator(f'#choices input[value="{added}"]')).to_be_checked()
+    assert box.input_value() == f"{before}\n追伸"
+    desk.once("dialog", lambda dialog: dialog.accept())
+    desk.locator(f'#choices input[value="{added}"]').click()
+    expect(desk.locator(f'#choices input[value="{added}"]')).not_to_be_checked()
+    expect(box).not_to_have_value(f"{before}\n追伸")
 
 
 def test_one_incident_is_answered_from_one_screen(browser: Browser, site: str, working_city: City) -> None:

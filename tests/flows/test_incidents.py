@@ -50,6 +50,7 @@ def test_near_duplicates_are_grouped_and_others_are_not(city: City) -> None:
 def test_one_approval_answers_each_citizen_with_their_own_number(city: City, desk: Desk) -> None:
     cases = _told(city)
     form, listed = _form(city, desk, cases[0], "倒れた木は、本日中に片付けます。")
+    assert "ほかの案件には、日本語の文面だけを送ります" in desk.page(f"/desk/cases/{cases[0].id}")
     assert {entry.partition(":")[0] for entry in listed} == {str(c.id) for c in cases[1:]}
     answer = desk.post(cases[0], "approve", {**form, "also": listed})
     assert answer.status_code == 303, answer.text

@@ -540,10 +540,48 @@ def test_questions_without_a_source_are_grouped_and_an_answer_becomes_an_article
     assert fields["title"] == "粗大ごみの出し方が知りたいです"
     assert fields["body"] == body
     assert fields["department"] == case.department_id
-    assert _post(front, "new", fields).status_code == 303
+    refused = _post(front, "new", fields | {"title": ""})
+    assert refused.status_code == 422
+    stranger = city.hire("suido", department="water")
+    forged = fields | {"department": "water", "csrf": stranger.csrf}
+    assert _post(stranger, "new", forged).status_code == 404
+    assert _post(front, "new", _fields(refused.text) | {"title": fields["title"]}).status_code == 303
+    page = front.page("/desk/knowledge/gaps")
+    assert "粗大ごみ" not in page, "both cases were asked before the article was there"
+    assert "水道料金" in page
+    [made] = city.all(KnowledgeArticle, col(KnowledgeArticle.made_from).is_not(None))
+    assert _press(front, "retire", made.article, 1).status_code == 303
+    assert "粗大ごみ" in front.page("/desk/knowledge/gaps")
     assert city.hire("suido", department="water").client.get(path).status_code == 404
     auditor = city.hire("kansa", role=Role.auditor)
     assert "この回答から記事を作る" not in auditor.page("/desk/knowledge/gaps")
+
+
+def test_a_case_leaves_the_gaps_once_an_article_answers_it(city: City) -> None:
+    files = read_folder(DATA / "knowledge")
+    _empty_knowledge(city)
+    _ask(city, "粗大ごみの戸別収集の手数料はいくらですか", USER)
+    desk, case = city.hire("uketsuke"), city.case()
+    assert desk.post(case, "approve", desk.form(case) | {"keep_open": "1"}).status_code == 303
+    assert case.receipt_number in desk.page("/desk/knowledge/gaps")
+    with transaction(city.engine) as session:
+        import_articles(session, files, actor="test", embed=None)
+    assert desk.post(case, "redraft", desk.form(city.case())).status_code == 303
+    city.work()
+    assert desk.post(case, "approve", desk.form(city.case())).status_code == 303
+    assert case.receipt_number not in desk.page("/desk/knowledge/gaps")
+
+
+def test_a_superseded_holding_draft_is_no_gap(city: City) -> None:
+    files = read_folder(DATA / "knowledge")
+    _empty_knowledge(city)
+    _ask(city, "粗大ごみの戸別収集の手数料はいくらですか", USER)
+    with transaction(city.engine) as session:
+        import_articles(session, files, actor="test", embed=None)
+    desk, case = city.hire("uketsuke"), city.case()
+    assert desk.post(case, "redraft", desk.form(case)).status_code == 303
+    city.work()
+    assert case.receipt_number not in desk.page("/desk/knowledge/gaps")
 
 
 def test_holding_words_sent_as_they_were_are_no_answer(city: City) -> None:

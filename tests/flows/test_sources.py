@@ -1,13 +1,16 @@
 """A draft may stand on past answers, canned answers and articles that a person looked up."""
 
 import re
+from dataclasses import replace
+from datetime import timedelta
 from urllib.parse import quote
 
 import pytest
+from sqlmodel import select
 
-from bot.db import transaction
-from bot.knowledge import import_articles
-from bot.models import Draft, DraftStatus, InquiryStatus
+from bot.db import now, transaction
+from bot.knowledge import Knowledge, import_articles
+from bot.models import Approval, AuditEntry, Draft, DraftStatus, InquiryStatus, KnowledgeArticle
 from responders.knowledge import Article
 from responders.retrieve import Index
 from tests.city import OTHER, City, Desk
@@ -155,9 +158,15 @@ def test_a_doubtful_article_is_shown_and_nothing_of_it_is_in_the_draft(
     page = desk.page(f"/desk/cases/{city.case().id}")
     assert "近い記事があります" in page
     offered = [one for one in PASSAGE.findall(page) if one.startswith("waste-bulky#")]
+    colleague = desk.form(city.case())
+    assert city.case().receipt_number in desk.page("/desk/knowledge/gaps")
     form = {**desk.form(city.case()), "passage": offered[3:4]}
     assert desk.post(city.case(), "recompose", form).status_code == 303
     assert _pending(city).origin == "template"
+    assert (city.case().status, city.case().hand_off_reason) == (InquiryStatus.awaiting, None)
+    assert "根拠となる記事なし" not in desk.page("/desk")
+    assert city.case().receipt_number not in desk.page("/desk/knowledge/gaps")
+    assert desk.post(city.case(), "approve", colleague).status_code == 409, "it shows another text"
 
 
 def test_a_case_without_a_source_can_take_an_article_that_a_person_looks_up(
@@ -174,3 +183,58 @@ def test_a_case_without_a_source_can_take_an_article_that_a_person_looks_up(
     assert desk.post(city.case(), "recompose", form).status_code == 303
     assert _pending(city).origin == "template"
     assert "見つかりませんでした" in desk.page(f"/desk/cases/{city.case().id}?words={quote('ぽぽぽ')}")
+
+
+def _ends_yesterday(city: City, article: str) -> None:
+    """The days go by, for rows and search: the article's last one is over."""
+    last = now().date() - timedelta(days=2)  # whatever the zone
+    with transaction(city.engine) as session:
+        for row in session.exec(select(KnowledgeArticle).where(KnowledgeArticle.article == article)):
+            row.valid_to = last
+            session.add(row)
+        for draft in session.exec(select(Draft)):
+            draft.passages = [
+                {**p, "valid_to": last.isoformat()} if p["article"] == article else p for p in draft.passages
+            ]
+            session.add(draft)
+    city.writer = replace(city.writer, knowledge=Knowledge(city.engine, None))
+
+
+def test_sentences_out_of_force_are_shown_as_such_and_cannot_be_ticked(city: City, desk: Desk) -> None:
+    coming = now().date() + timedelta(days=30)
+    text = "来月からは、食器棚も引き取ります。"
+    future = Article("shelf", "食器棚の収集", "waste_environment", text, valid_from=coming)
+    canned = Article("busy", "混雑", "waste_environment", text, valid_from=coming, data_class="canned")
+    with transaction(city.engine) as session:
+        import_articles(session, [future, canned], actor="test", embed=None, retire_missing=False)
+    city.line_says("粗大ごみの戸別収集の手数料はいくらですか")
+    city.work()
+    path = f"/desk/cases/{city.case().id}"
+    found = desk.page(f"{path}?words={quote('食器棚 引き取り')}")
+    assert re.search(r"食器棚の収集</a>\s*<span[^>]*>期間外</span>", found)
+    assert re.search(r"混雑</a>\s*<span[^>]*>期間外</span>", found)
+    page = desk.page(f"{path}?article=shelf")
+    assert "期間外" in page
+    [box] = re.findall(r'<input type="checkbox" name="passage" value="shelf#1"[^>]*>', page)
+    assert "disabled" in box
+    [own] = re.findall(r'<input type="checkbox" name="passage" value="waste-bulky#1"[^>]*>', page)
+    assert "disabled" not in own
+
+
+def test_a_draft_whose_article_ended_meanwhile_is_not_sent_but_made_anew(city: City, desk: Desk) -> None:
+    city.line_says("粗大ごみの戸別収集の手数料はいくらですか")
+    city.work()
+    old = _pending(city)
+    cited = {p["article"] for p in old.passages}
+    for article in cited:
+        _ends_yesterday(city, article)
+    assert "期間外" in desk.page(f"/desk/cases/{city.case().id}")
+    refused = desk.post(city.case(), "approve", desk.form(city.case()))
+    assert refused.status_code == 409
+    assert "有効期間が終わった" in refused.text
+    assert not city.all(Approval)
+    assert [d.status for d in city.all(Draft, Draft.id == old.id)] == [DraftStatus.superseded]
+    assert city.case().status == InquiryStatus.drafting
+    assert city.all(AuditEntry, AuditEntry.action == "source_ended")
+    city.work()
+    assert not cited & {p["article"] for p in _pending(city).passages}

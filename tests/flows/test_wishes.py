@@ -5,12 +5,22 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 from httpx import Response
 from sqlmodel import col
 
 from bot import drafting
 from bot.db import transaction
-from bot.models import AuditEntry, Department, Draft, DraftStatus, HandOffReason, Inquiry, InquiryStatus
+from bot.models import (
+    AuditEntry,
+    Department,
+    Draft,
+    DraftStatus,
+    HandOffReason,
+    Inquiry,
+    InquiryStatus,
+    Message,
+)
 from responders.llm import Llm
 from tests.city import City, Desk
 from tests.responders.conftest import FakeEndpoint, given_sentences
@@ -192,3 +202,16 @@ def test_the_global_switch_holds_in_the_worker_too(city: City) -> None:
     case: Inquiry = city.case()
     assert (case.status, case.hand_off_reason) == (InquiryStatus.with_person, HandOffReason.drafting_off)
     assert not city.all(Draft)
+
+
+def test_a_message_without_words_says_so_and_not_that_an_article_is_missing(city: City, desk: Desk) -> None:
+    city.line_says("粗大ごみの手数料はいくらですか")
+    city.work()
+    with transaction(city.engine) as session:
+        session.execute(sa.update(Message).where(col(Message.direction) == "in").values(text="\u3000\u3000"))
+    assert desk.post(city.case(), "redraft", desk.form(city.case())).status_code == 303
+    city.work()
+    assert city.case().hand_off_reason == HandOffReason.no_words
+    page = desk.page(f"/desk/cases/{city.case().id}")
+    assert "発言に文字がない" in page
+    assert "根拠となる記事なし" not in page

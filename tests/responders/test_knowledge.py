@@ -44,19 +44,25 @@ def test_markdown_with_front_matter_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "line", "reason"),
     [
-        (b"", 1, "front matter"),
-        ("本文だけ".encode(), 1, "front matter"),
-        (b"---\nid: a\ntitle: t\n", 1, "not closed"),
-        (b"---\nid: a\ntitle: [t\ndepartment: tax\n---\nx", 4, "broken front matter"),
-        (b"---\n- a\n---\nx", 2, "name: value"),
-        (b"---\nid: a\ndepartment: tax\n---\nx", 1, "`title` is missing"),
-        (b"---\nid: a b\ntitle: t\ndepartment: tax\n---\nx", 1, "`id`"),
-        (b"---\nid: a\ntitle: t\ndepartment: tax\nvalid_from: 2026-02-30\n---\nx", 1, "`valid_from`"),
-        (b"---\nid: a\ntitle: {b: c}\ndepartment: tax\n---\nx", 1, "`title` must be one text"),
-        (b"---\nid: a\ntitle: t\ndepartment: tax\n---\n\n  \n", 1, "no text"),
-        (b"---\nid: a\ntitle: t\ndepartment: tax\n---\n# only a heading\n", 1, "no text"),
-        (b"\xff\xfe---", 1, "not UTF-8"),
-        (b"---\nid: a\ntitle: t\ndepartment: tax\n---\n" + b"x" * 1_000_000, 1, "1000 kB"),
+        (b"", 1, "---の行ではさんだ"),
+        ("本文だけ".encode(), 1, "---の行ではさんだ"),
+        (b"---\nid: a\ntitle: t\n", 1, "閉じられていません"),
+        (b"---\nid: a\ntitle: [t\ndepartment: tax\n---\nx", 4, "書き方に誤りがあります"),
+        (b"---\n- a\n---\nx", 2, "項目名: 値"),
+        (b"---\nid: a\ndepartment: tax\n---\nx", 1, "「title」がないか"),
+        (b"---\nid: a b\ntitle: t\ndepartment: tax\n---\nx", 1, "「id」は"),
+        (b"---\nid: a\ntitle: t\ndepartment: tax\nvalid_from: 2026-02-30\n---\nx", 1, "「valid_from」は"),
+        (
+            b"---\nid: a\ntitle: t\ndepartment: tax\nvalid_from: 2026-04-01\nvalid_to: 2026-03-31\n---\nx",
+            1,
+            "「valid_to」が「valid_from」より前",
+        ),
+        (b"---\nid: a\ntitle: t\ndepartment: tax\ndata_class: publik\n---\nx", 1, "「data_class」は"),
+        (b"---\nid: a\ntitle: {b: c}\ndepartment: tax\n---\nx", 1, "「title」は一つの"),
+        (b"---\nid: a\ntitle: t\ndepartment: tax\n---\n\n  \n", 1, "本文がありません"),
+        (b"---\nid: a\ntitle: t\ndepartment: tax\n---\n# only a heading\n", 1, "本文がありません"),
+        (b"\xff\xfe---", 1, "UTF-8ではありません"),
+        (b"---\nid: a\ntitle: t\ndepartment: tax\n---\n" + b"x" * 1_000_000, 1, "1000kB"),
     ],
 )
 def test_a_bad_article_names_its_place_and_reason(
@@ -106,7 +112,7 @@ def test_a_folder_is_read_whole_and_an_id_twice_is_refused(knowledge_folder: Pat
     (knowledge_folder / "more.jsonl").write_text(
         json.dumps({"id": "nursery", "question": "q", "answer": "a。", "department": "childcare"}), "utf-8"
     )
-    with pytest.raises(BadArticle, match="used by another file"):
+    with pytest.raises(BadArticle, match="ほかのファイルでも"):
         read_folder(knowledge_folder)
     reported: list[BadArticle] = []
     assert len(read_folder(knowledge_folder, reported.append)) == 5
@@ -115,8 +121,11 @@ def test_a_folder_is_read_whole_and_an_id_twice_is_refused(knowledge_folder: Pat
 
 def test_an_empty_folder_holds_nothing_and_a_missing_one_is_an_error(tmp_path: Path) -> None:
     assert read_folder(tmp_path) == []
-    with pytest.raises(BadArticle, match="no such folder"):
+    with pytest.raises(BadArticle, match="フォルダーがありません"):
         read_folder(tmp_path / "none")
+    reported: list[BadArticle] = []
+    assert read_folder(tmp_path / "none", reported.append) == []
+    assert len(reported) == 1
 
 
 def test_sentences_end_at_stops_outside_brackets() -> None:
