@@ -185,16 +185,23 @@ def on_unsend(session: Session, inquiry_id: UUID) -> None:
     both = select(Inquiry).where((col(Inquiry.id) == inquiry_id) | (col(Inquiry.linked_to) == inquiry_id))
     for inquiry in session.exec(both).all():
         session.execute(sa.delete(TrainingExample).where(col(TrainingExample.inquiry_id) == inquiry.id))
-        inquiry.prediction = {**inquiry.prediction, "words": []}
+        inquiry.prediction = _without_words(inquiry.prediction)
         session.add(inquiry)
         _forget_words(session, inquiry)
         if inquiry.status not in QUEUE_STATUSES:
             continue
         if words(session, inquiry):
-            request_draft(session, inquiry)
+            if not inquiry.emergency:
+                request_draft(session, inquiry)
         else:
             supersede(session, inquiry)
             _move(session, inquiry, InquiryStatus.withdrawn)
+
+
+def _without_words(prediction: dict[str, Any]) -> dict[str, Any]:
+    """The same view without what it quotes of the citizen."""
+    rules = {"alarm": {**prediction["alarm"], "matched": ""}} if "alarm" in prediction else {}
+    return {**prediction, "words": [], **rules}
 
 
 def withdraw(session: Session, inquiry: Inquiry) -> None:
@@ -246,7 +253,7 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
     Returns:
         False if the draft came too late.
     """
-    inquiry = _locked(session, inquiry_id)
+    inquiry = locked(session, inquiry_id)
     late = inquiry.status == InquiryStatus.with_person and inquiry.hand_off_reason == HandOffReason.error
     if inquiry.generation != generation or not (inquiry.status == InquiryStatus.drafting or late):
         return False
@@ -291,7 +298,7 @@ def improve(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
     Returns:
         False if the draft was decided or replaced meanwhile.
     """
-    inquiry = _locked(session, inquiry_id)
+    inquiry = locked(session, inquiry_id)
     query = select(Draft).where(Draft.inquiry_id == inquiry_id, Draft.status == DraftStatus.pending)
     draft = session.exec(query.with_for_update(key_share=True)).first()
     same = draft is not None and draft.passages == _plain(result.passages)
@@ -705,7 +712,8 @@ def _reason(reason: str) -> str:
     return reason[:500]
 
 
-def _locked(session: Session, inquiry_id: UUID) -> Inquiry:
+def locked(session: Session, inquiry_id: UUID) -> Inquiry:
+    """The case as it is now, locked with its conversation."""
     hold(session, [inquiry_id])
     return session.get_one(Inquiry, inquiry_id, populate_existing=True)
 

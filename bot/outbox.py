@@ -33,6 +33,8 @@ from channels.errors import (
 )
 from channels.message import Accepted, Button
 
+EMERGENCY_NOTICE = "emergency_notice"
+"""Key of the one text that waits for no other."""
 KEY_HOURS = 23
 _BACKOFF_SECONDS = (2, 5, 15, 30, 60, 120, 300)
 _REPLY_TOKEN_SECONDS = 50

@@ -21,6 +21,7 @@ def short(value: datetime | None) -> str:
 _ACTION_JA = {
     "receive": "受信",
     "open": "案件を登録",
+    "assign": "担当課を判定",
     "propose": "下書きを作成",
     "reword": "下書きを言い換え",
     "second_text": "第2の文(やさしい日本語・外国語)を変更",

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
-from bot import city, conversations, incidents, inquiries, organisation, outbox
+from bot import alarms, city, conversations, incidents, inquiries, organisation, outbox
 from bot.calendar import Calendar
 from bot.db import now, transaction
 from bot.dialogue_client import DialogueClient, DialogueUnavailable, Turn
@@ -30,6 +30,7 @@ from bot.privacy import mask
 from classifiers import language, safety
 from classifiers.alarm import raises_alarm
 from classifiers.department import Prediction
+from classifiers.safety import SafetyFlag
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,8 @@ class Understanding:
     emergency: bool
     turn: Turn | None
     language: str = "ja"
+    flag: SafetyFlag | None = None
+    """What the rules found."""
     remarks: dict[str, Any] = field(default_factory=dict)
     """Kept with the case for people; see `Classifier.remarks`."""
 
@@ -108,10 +111,11 @@ def _next_message(engine: Engine, conversation_id: UUID) -> Message | None:
 
 
 def _understand_safely(engine: Engine, message: Message, brain: Brain) -> Understanding:
-    """After several deaths on the same message a person gets it as it is."""
+    """After several deaths on the same message a person gets it as it is, with what the rules say."""
     if message.triage_attempts > MAX_ATTEMPTS:
         log.error("message %s was tried %d times: handed to a person", message.id, message.triage_attempts)
-        return Understanding(None, False, None)
+        flag = safety.check(message.text)
+        return Understanding(None, flag is not None, None, flag=flag)
     with transaction(engine) as session:
         sender = session.get_one(Conversation, message.conversation_id).rasa_sender
     return understand(message, sender, brain)
@@ -123,10 +127,11 @@ def understand(message: Message, sender: str, brain: Brain) -> Understanding:
     if not text.strip() and message.kind != "button":
         return Understanding(None, False, None)
     prediction = _predict(text, brain) if text.strip() else None
-    emergency = raises_alarm(safety.check(text), prediction)
+    flag = safety.check(message.text)
+    emergency = raises_alarm(flag, prediction)
     turn = None if emergency else _turn(message, text, sender, prediction, brain)
     spoken = language.detect(text) if text.strip() else "ja"
-    return Understanding(prediction, emergency, turn, spoken, _remarks(text, prediction, brain))
+    return Understanding(prediction, emergency, turn, spoken, flag, _remarks(text, prediction, brain))
 
 
 def _predict(text: str, brain: Brain) -> Prediction | None:
@@ -180,17 +185,12 @@ def _decide(session: Session, waiting: Message, understood: Understanding, brain
     conversation.language = understood.language
     session.add(conversation)
     decision = _Decision(session, message, conversation, understood, brain)
-    inquiries.give_notice(session, conversation, cause=f"{message.id}:notice", answers=message)
-    if understood.emergency:
+    urgent = understood.emergency or message.inquiry_id is not None
+    if urgent:
         decision.emergency()
-    elif message.kind not in {"text", "button"}:
-        decision.fixed("unsupported_message")
-        decision.attach_to_current()
-    elif not understood.turn:
-        decision.without_dialogue()
-    else:
-        for step in understood.turn.steps:
-            decision.take(step)
+    inquiries.give_notice(session, conversation, cause=f"{message.id}:notice", answers=message)
+    if not urgent:
+        decision.ordinary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +202,17 @@ class _Decision:
     conversation: Conversation
     understood: Understanding
     brain: Brain
+
+    def ordinary(self) -> None:
+        """No emergency: as the dialogue says."""
+        if self.message.kind not in {"text", "button"}:
+            self.fixed("unsupported_message")
+            self.attach_to_current()
+        elif not self.understood.turn:
+            self.without_dialogue()
+        else:
+            for step in self.understood.turn.steps:
+                self.take(step)
 
     def take(self, step: dict[str, Any]) -> None:
         """One step of Rasa's answer; an unknown one opens a case, so that nothing is lost."""
@@ -344,10 +355,20 @@ class _Decision:
         self.fixed("withdrawn", inquiry)
 
     def emergency(self) -> None:
-        """The notice goes out at once; people are alarmed on every screen; no draft, no waiting."""
-        self.fixed("emergency_notice")
-        inquiry = self._new_inquiry(self._department())
-        inquiries.hand_off(self.session, inquiry, HandOffReason.emergency)
+        """Raise the alarm; one that the rules raised at the door is only completed."""
+        if self.message.inquiry_id is None:
+            alarms.sound(
+                self.session,
+                self.message,
+                self.conversation,
+                self.brain.calendar,
+                prediction=self._prediction(),
+                department_id=self._department(),
+            )
+            return
+        inquiry = inquiries.locked(self.session, self.message.inquiry_id)
+        if self.understood.prediction:
+            alarms.complete(self.session, inquiry, self._prediction(), self._department())
 
     def attach_to_current(self) -> None:
         """Keep a wordless message with the open case, where a person sees it."""
@@ -380,16 +401,20 @@ class _Decision:
         self.fixed("follow_up_receipt", inquiry)
 
     def _new_inquiry(self, department_id: str) -> Inquiry:
-        prediction = self.understood.prediction
         inquiry = inquiries.open_inquiry(
             self.session,
             self.conversation,
             department_id,
             self.brain.calendar,
-            prediction={**asdict(prediction), **self.understood.remarks} if prediction else {},
+            prediction=self._prediction(),
         )
         self._attach(inquiry)
         return inquiry
+
+    def _prediction(self) -> dict[str, Any]:
+        """What is kept with a case of the routing's and the rules' view."""
+        prediction, rules = self.understood.prediction, alarms.found(self.understood.flag)
+        return {**(asdict(prediction) if prediction else {}), **self.understood.remarks, **rules}
 
     def _attach(self, inquiry: Inquiry) -> None:
         self.message.inquiry_id = inquiry.id

@@ -1,0 +1,89 @@
+"""Emergencies: a case, an alarm to people and the fixed notice, in one transaction, before any queue.
+
+The rules run where a message is stored (`hear`), for they need neither model nor worker; triage raises what
+only the model hears, and completes what the rules have raised.
+"""
+
+from typing import Any
+
+from sqlmodel import Session
+
+from bot import city, inquiries, outbox
+from bot.calendar import Calendar
+from bot.models import FRONT_DESK, Conversation, HandOffReason, Inquiry, InquiryStatus, Message
+from bot.privacy import mask
+from classifiers import safety
+from classifiers.safety import SafetyFlag
+
+
+def hear(session: Session, message: Message, conversation: Conversation, calendar: Calendar) -> None:
+    """Raise the alarm at once if the rules find an emergency in the citizen's own words.
+
+    Args:
+        session: The transaction that stores the message; it holds the conversation's lock.
+        message: Just stored, not masked.
+        conversation: Its conversation.
+        calendar: For the case's due date.
+    """
+    if flag := safety.check(message.text):
+        sound(session, message, conversation, calendar, prediction=found(flag))
+
+
+def found(flag: SafetyFlag | None) -> dict[str, Any]:
+    """What the rules found, as it is kept with the case's prediction; {} for nothing."""
+    return {"alarm": {"kind": flag.kind, "matched": mask(flag.matched)[0]}} if flag else {}
+
+
+def sound(
+    session: Session,
+    message: Message,
+    conversation: Conversation,
+    calendar: Calendar,
+    *,
+    prediction: dict[str, Any],
+    department_id: str = FRONT_DESK,
+) -> None:
+    """Open the emergency's case, alarm people on every screen, queue the notice; no draft, no waiting."""
+    inquiry = inquiries.open_inquiry(session, conversation, department_id, calendar, prediction=prediction)
+    message.inquiry_id = inquiry.id
+    session.add(message)
+    inquiries.hand_off(session, inquiry, HandOffReason.emergency)
+    if city.fixed_text(session, outbox.EMERGENCY_NOTICE):
+        outbox.send_fixed(
+            session,
+            outbox.EMERGENCY_NOTICE,
+            conversation,
+            cause=f"{message.id}:{outbox.EMERGENCY_NOTICE}",
+            inquiry=inquiry,
+            answers=message,
+        )
+
+
+def complete(session: Session, inquiry: Inquiry, prediction: dict[str, Any], department_id: str) -> None:
+    """The routing has read what the rules raised: keep its view, and tell the department if nobody acts yet.
+
+    Args:
+        session: The caller's transaction.
+        inquiry: The emergency, locked.
+        prediction: What the routing said.
+        department_id: Where it belongs.
+    """
+    if "probabilities" in inquiry.prediction:
+        return  # read already: this is a later message
+    inquiry.prediction = prediction | inquiry.prediction
+    if _untouched(inquiry):
+        inquiry.department_id = department_id
+    session.add(inquiry)
+    inquiries.note(
+        session, inquiry, "system:triage", "assign", "worker", department=str(inquiry.department_id)
+    )
+
+
+def _untouched(inquiry: Inquiry) -> bool:
+    """No person has done anything with the alarm."""
+    return (
+        inquiry.acknowledged_by is None
+        and inquiry.department_id == FRONT_DESK
+        and inquiry.status == InquiryStatus.with_person
+        and inquiry.hand_off_reason == HandOffReason.emergency
+    )

@@ -1,0 +1,80 @@
+"""Emergencies: heard as they are stored, before any queue; told to people until somebody takes note."""
+
+from collections.abc import Sequence
+
+from sqlmodel import col
+
+from bot import triage
+from bot.db import transaction
+from bot.models import Conversation, HandOffReason, Inquiry, Message, OutboxMessage, OutboxStatus
+from tests.city import OTHER, USER, City
+
+FIRE = "家が燃えています、助けて"
+IS_NOTICE = col(OutboxMessage.cause).endswith(":emergency_notice")
+NOTICE = "緊急の通報の代わりにはなりません"
+GARBAGE = "粗大ごみの出し方を教えてください"
+
+
+def _notices(city: City) -> list[OutboxMessage]:
+    return city.all(OutboxMessage, IS_NOTICE)
+
+
+def _numbers(city: City) -> Sequence[str]:
+    """Receipt numbers of the alarms that a person at the front desk sees."""
+    return [a["receipt_number"] for a in city.hire("uketsuke").client.get("/desk/alarms").json()]
+
+
+def test_without_any_worker_an_emergency_leaves_case_alarm_and_notice(city: City) -> None:
+    city.line_says(FIRE)
+    case = city.case()
+    assert (case.emergency, case.hand_off_reason) == (True, HandOffReason.emergency)
+    assert _numbers(city) == [case.receipt_number]
+    [notice] = _notices(city)
+    assert (notice.status, notice.inquiry_id) == (OutboxStatus.queued, case.id)
+    [message] = city.all(Message)
+    assert message.inquiry_id == case.id
+
+
+def test_triage_finds_the_alarm_raised_and_does_not_raise_it_again(city: City) -> None:
+    event = city.line.text(USER, FIRE)
+    city.webhook(city.line.body(event))
+    city.webhook(city.line.body(event))
+    city.webhook(city.line.body(event | {"webhookEventId": "01HREDELIVEREDUNDERANOTHERID"}))
+    city.work()
+    city.webhook(city.line.body(event))
+    city.work()
+    city.deliver_all()
+    assert len(city.all(Inquiry)) == len(_notices(city)) == 1
+    assert sum(NOTICE in text for text in city.line.texts(USER)) == 1
+    assert city.case().prediction["probabilities"]
+
+
+def test_one_body_may_bring_emergencies_of_several_citizens(city: City) -> None:
+    events = [city.line.text(user, text) for user, text in ((USER, FIRE), (OTHER, FIRE), (USER, GARBAGE))]
+    city.webhook(city.line.body(*events))
+    assert {c.emergency for c in (city.case(USER), city.case(OTHER))} == {True}
+
+
+def _triage_only(city: City) -> None:
+    for conversation in city.all(Conversation):
+        triage.triage_conversation(city.engine, conversation.id, city.brain)
+
+
+def test_the_rules_run_again_before_a_message_is_given_up(city: City) -> None:
+    """The belt: whatever became of the rules at the door, nobody is handed an emergency unheard."""
+    with transaction(city.engine) as session:
+        conversation = Conversation(channel="line", channel_user=USER, next_seq=2)
+        session.add(conversation)
+        session.flush()
+        session.add(
+            Message(
+                conversation_id=conversation.id,
+                seq=1,
+                direction="in",
+                text=FIRE,
+                triage_attempts=triage.MAX_ATTEMPTS,
+            )
+        )
+    city.work()
+    assert city.case().emergency
+    assert len(_notices(city)) == 1
