@@ -1,11 +1,14 @@
 """Emergencies: heard as they are stored, before any queue; told to people until somebody takes note."""
 
 from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
 
+import sqlalchemy as sa
 from sqlmodel import col
 
 from bot import triage
-from bot.db import transaction
+from bot.db import now, transaction
 from bot.models import Conversation, HandOffReason, Inquiry, Message, OutboxMessage, OutboxStatus
 from tests.city import OTHER, USER, City
 
@@ -58,6 +61,37 @@ def test_one_body_may_bring_emergencies_of_several_citizens(city: City) -> None:
 def _triage_only(city: City) -> None:
     for conversation in city.all(Conversation):
         triage.triage_conversation(city.engine, conversation.id, city.brain)
+
+
+def _in_back_off(city: City, *where: Any) -> None:  # noqa: ANN401
+    """These texts were refused a moment ago and wait for their next try."""
+    later = now() + timedelta(minutes=5)
+    with transaction(city.engine) as session:
+        session.execute(sa.update(OutboxMessage).where(*where).values(next_try_at=later, attempts=3))
+
+
+def test_the_notice_overtakes_what_waits_also_in_back_off(city: City) -> None:
+    city.line_says(GARBAGE)
+    _triage_only(city)
+    waiting = [row.text for row in sorted(city.all(OutboxMessage), key=lambda row: row.seq)]
+    assert len(waiting) > 1
+    _in_back_off(city)
+    city.line_says(FIRE)
+    city.deliver()
+    [first] = city.line.texts(USER)
+    assert NOTICE in first
+    city.deliver_all()
+    assert city.line.texts(USER)[1:] == waiting
+
+
+def test_a_notice_in_back_off_does_not_stop_what_came_before_it(city: City) -> None:
+    city.line_says(GARBAGE)
+    _triage_only(city)
+    waiting = [row.text for row in sorted(city.all(OutboxMessage), key=lambda row: row.seq)]
+    city.line_says(FIRE)
+    _in_back_off(city, IS_NOTICE)
+    city.deliver()
+    assert city.line.texts(USER) == waiting
 
 
 def test_the_rules_run_again_before_a_message_is_given_up(city: City) -> None:
