@@ -42,7 +42,7 @@ def sound(
     *,
     prediction: dict[str, Any],
     department_id: str = FRONT_DESK,
-) -> None:
+) -> Inquiry:
     """Open the emergency's case, alarm people on every screen, queue the notice; no draft, no waiting."""
     inquiry = inquiries.open_inquiry(session, conversation, department_id, calendar, prediction=prediction)
     message.inquiry_id = inquiry.id
@@ -57,6 +57,7 @@ def sound(
             inquiry=inquiry,
             answers=message,
         )
+    return inquiry
 
 
 def complete(session: Session, inquiry: Inquiry, prediction: dict[str, Any], department_id: str) -> None:
@@ -64,12 +65,10 @@ def complete(session: Session, inquiry: Inquiry, prediction: dict[str, Any], dep
 
     Args:
         session: The caller's transaction.
-        inquiry: The emergency, locked.
+        inquiry: The emergency, locked; the routing has not read it before.
         prediction: What the routing said.
         department_id: Where it belongs.
     """
-    if "probabilities" in inquiry.prediction:
-        return  # read already: this is a later message
     inquiry.prediction = prediction | inquiry.prediction
     if _untouched(inquiry):
         inquiry.department_id = department_id

@@ -81,6 +81,19 @@ def open_inquiry(
     return inquiry
 
 
+def explain(
+    session: Session, inquiry_ids: Collection[UUID], message_id: UUID, remarks: dict[str, Any]
+) -> None:
+    """Keep with cases what people may want to know of their prediction, unless the words were taken back."""
+    hold(session, inquiry_ids)
+    if session.get_one(Message, message_id).hidden_at:
+        return
+    for inquiry in session.exec(select(Inquiry).where(col(Inquiry.id).in_(inquiry_ids))).all():
+        inquiry.prediction = {**inquiry.prediction, **remarks}
+        session.add(inquiry)
+        note(session, inquiry, "system:triage", "explain", "worker")
+
+
 def _receipt_number(session: Session, zone: ZoneInfo) -> str:
     from bot.db import insert_once
 

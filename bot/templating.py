@@ -22,6 +22,7 @@ _ACTION_JA = {
     "receive": "受信",
     "open": "案件を登録",
     "assign": "担当課を判定",
+    "explain": "判定の根拠を記録",
     "propose": "下書きを作成",
     "reword": "下書きを言い換え",
     "second_text": "第2の文(やさしい日本語・外国語)を変更",

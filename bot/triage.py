@@ -5,6 +5,7 @@ that does nothing if the message was decided already. Whatever fails, the messag
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any, Protocol
@@ -76,8 +77,6 @@ class Understanding:
     language: str = "ja"
     flag: SafetyFlag | None = None
     """What the rules found."""
-    remarks: dict[str, Any] = field(default_factory=dict)
-    """Kept with the case for people; see `Classifier.remarks`."""
 
 
 def triage_conversation(engine: Engine, conversation_id: UUID, brain: Brain) -> int:
@@ -90,7 +89,8 @@ def triage_conversation(engine: Engine, conversation_id: UUID, brain: Brain) -> 
     while message := _next_message(engine, conversation_id):
         understanding = _understand_safely(engine, message, brain)
         with transaction(engine) as session:
-            _decide(session, message, understanding, brain)
+            cases = _decide(session, message, understanding, brain)
+        _explain(engine, message, understanding, cases, brain)
         count += 1
     return count
 
@@ -123,7 +123,7 @@ def _understand_safely(engine: Engine, message: Message, brain: Brain) -> Unders
 
 def understand(message: Message, sender: str, brain: Brain) -> Understanding:
     """Safety, routing and dialogue, side by side; a part that fails is left out."""
-    text, _kinds = mask(message.text[:MAX_READ])
+    text = _readable(message)
     if not text.strip() and message.kind != "button":
         return Understanding(None, False, None)
     prediction = _predict(text, brain) if text.strip() else None
@@ -131,7 +131,12 @@ def understand(message: Message, sender: str, brain: Brain) -> Understanding:
     emergency = raises_alarm(flag, prediction)
     turn = None if emergency else _turn(message, text, sender, prediction, brain)
     spoken = language.detect(text) if text.strip() else "ja"
-    return Understanding(prediction, emergency, turn, spoken, flag, _remarks(text, prediction, brain))
+    return Understanding(prediction, emergency, turn, spoken, flag)
+
+
+def _readable(message: Message) -> str:
+    """What the machine may read of a message."""
+    return mask(message.text[:MAX_READ])[0]
 
 
 def _predict(text: str, brain: Brain) -> Prediction | None:
@@ -144,14 +149,19 @@ def _predict(text: str, brain: Brain) -> Prediction | None:
         return None
 
 
-def _remarks(text: str, prediction: Prediction | None, brain: Brain) -> dict[str, Any]:
-    if brain.classifier is None or prediction is None:
-        return {}
+def _explain(
+    engine: Engine, message: Message, understood: Understanding, cases: Sequence[UUID], brain: Brain
+) -> None:
+    """Words that mattered and the challenger's view, kept with the cases: nobody has waited for them."""
+    if brain.classifier is None or understood.prediction is None or not cases:
+        return
     try:
-        return brain.classifier.remarks(text, prediction)
+        remarks = brain.classifier.remarks(_readable(message), understood.prediction)
     except Exception as reason:  # an explanation that fails must not cost the routing
         log.error("remarks failed: %s", type(reason).__name__)
-        return {}
+        return
+    with transaction(engine) as session:
+        inquiries.explain(session, cases, message.id, remarks)
 
 
 def _turn(
@@ -175,11 +185,12 @@ def is_unclear(prediction: Prediction) -> bool:
     return prediction.abstained and 1 < len(prediction.set) <= MAX_SET
 
 
-def _decide(session: Session, waiting: Message, understood: Understanding, brain: Brain) -> None:
+def _decide(session: Session, waiting: Message, understood: Understanding, brain: Brain) -> Sequence[UUID]:
+    """Returns the cases that now carry this prediction."""
     conversation = conversations.hold(session, waiting.conversation_id)
     message = session.get_one(Message, waiting.id)
     if message.triaged_at is not None:
-        return  # decided, or taken back, while we were thinking
+        return ()  # decided, or taken back, while we were thinking
     message.triaged_at = now()
     session.add(message)
     conversation.language = understood.language
@@ -191,6 +202,7 @@ def _decide(session: Session, waiting: Message, understood: Understanding, brain
     inquiries.give_notice(session, conversation, cause=f"{message.id}:notice", answers=message)
     if not urgent:
         decision.ordinary()
+    return decision.predicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +214,8 @@ class _Decision:
     conversation: Conversation
     understood: Understanding
     brain: Brain
+    predicted: list[UUID] = field(default_factory=list)
+    """Cases that carry this message's prediction."""
 
     def ordinary(self) -> None:
         """No emergency: as the dialogue says."""
@@ -281,6 +295,7 @@ class _Decision:
             prediction=first.prediction,
             linked_to=first,
         )
+        self.predicted.append(second.id)
         inquiries.route(self.session, second, department_id, drafting=self.brain.drafting_enabled)
         self.fixed("second_matter", second)
 
@@ -357,7 +372,7 @@ class _Decision:
     def emergency(self) -> None:
         """Raise the alarm; one that the rules raised at the door is only completed."""
         if self.message.inquiry_id is None:
-            alarms.sound(
+            inquiry = alarms.sound(
                 self.session,
                 self.message,
                 self.conversation,
@@ -365,10 +380,12 @@ class _Decision:
                 prediction=self._prediction(),
                 department_id=self._department(),
             )
+            self.predicted.append(inquiry.id)
             return
         inquiry = inquiries.locked(self.session, self.message.inquiry_id)
-        if self.understood.prediction:
+        if self.understood.prediction and "probabilities" not in inquiry.prediction:
             alarms.complete(self.session, inquiry, self._prediction(), self._department())
+            self.predicted.append(inquiry.id)
 
     def attach_to_current(self) -> None:
         """Keep a wordless message with the open case, where a person sees it."""
@@ -408,13 +425,14 @@ class _Decision:
             self.brain.calendar,
             prediction=self._prediction(),
         )
+        self.predicted.append(inquiry.id)
         self._attach(inquiry)
         return inquiry
 
     def _prediction(self) -> dict[str, Any]:
         """What is kept with a case of the routing's and the rules' view."""
         prediction, rules = self.understood.prediction, alarms.found(self.understood.flag)
-        return {**(asdict(prediction) if prediction else {}), **self.understood.remarks, **rules}
+        return {**(asdict(prediction) if prediction else {}), **rules}
 
     def _attach(self, inquiry: Inquiry) -> None:
         self.message.inquiry_id = inquiry.id

@@ -1,6 +1,7 @@
 """Emergencies: heard as they are stored, before any queue; told to people until somebody takes note."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlmodel import col
 from bot import triage
 from bot.db import now, transaction
 from bot.models import Conversation, HandOffReason, Inquiry, Message, OutboxMessage, OutboxStatus
+from classifiers.department import Prediction
 from tests.city import OTHER, USER, City
 
 FIRE = "家が燃えています、助けて"
@@ -112,3 +114,33 @@ def test_the_rules_run_again_before_a_message_is_given_up(city: City) -> None:
     city.work()
     assert city.case().emergency
     assert len(_notices(city)) == 1
+
+
+@dataclass
+class Watching:
+    """The real classifier, noting how many cases stood in the database when it was asked to explain."""
+
+    city: City
+    real: triage.Classifier
+    cases: list[int] = field(default_factory=list)
+
+    def predict(self, text: str) -> Prediction:
+        return self.real.predict(text)
+
+    def remarks(self, text: str, prediction: Prediction) -> dict[str, Any]:
+        self.cases.append(len(self.city.all(Inquiry)))
+        return self.real.remarks(text, prediction)
+
+
+def test_nobody_waits_for_the_explanation(city: City) -> None:
+    assert city.brain.classifier
+    watching = Watching(city, city.brain.classifier)
+    city.brain = replace(city.brain, classifier=watching)
+    city.line_says(GARBAGE)
+    city.work()
+    assert watching.cases == [1]
+    assert city.case().prediction["words"]
+    city.line_says(FIRE, user=OTHER)
+    city.work()
+    assert watching.cases == [1, 2]
+    assert city.case(OTHER).prediction["words"]
