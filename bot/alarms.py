@@ -4,16 +4,21 @@ The rules run where a message is stored (`hear`), for they need neither model no
 only the model hears, and completes what the rules have raised.
 """
 
+from datetime import timedelta
 from typing import Any
 
 from sqlmodel import Session
 
 from bot import city, inquiries, outbox
 from bot.calendar import Calendar
+from bot.db import now
 from bot.models import FRONT_DESK, Conversation, HandOffReason, Inquiry, InquiryStatus, Message
 from bot.privacy import mask
 from classifiers import safety
 from classifiers.safety import SafetyFlag
+
+STILL = timedelta(hours=24)
+"""So long what the citizen writes belongs to the emergency, while its case is open."""
 
 
 def hear(session: Session, message: Message, conversation: Conversation, calendar: Calendar) -> None:
@@ -43,11 +48,20 @@ def sound(
     prediction: dict[str, Any],
     department_id: str = FRONT_DESK,
 ) -> Inquiry:
-    """Open the emergency's case, alarm people on every screen, queue the notice; no draft, no waiting."""
-    inquiry = inquiries.open_inquiry(session, conversation, department_id, calendar, prediction=prediction)
+    """Open the emergency's case, alarm people on every screen, queue the notice; no draft, no waiting.
+
+    A cry for help that follows another belongs to its case and sounds the alarm again.
+    """
+    inquiry = running(session, conversation)
+    if inquiry:
+        sound_again(session, inquiry)
+    else:
+        inquiry = inquiries.open_inquiry(
+            session, conversation, department_id, calendar, prediction=prediction
+        )
+        inquiries.hand_off(session, inquiry, HandOffReason.emergency)
     message.inquiry_id = inquiry.id
     session.add(message)
-    inquiries.hand_off(session, inquiry, HandOffReason.emergency)
     if city.fixed_text(session, outbox.EMERGENCY_NOTICE):
         outbox.send_fixed(
             session,
@@ -58,6 +72,22 @@ def sound(
             answers=message,
         )
     return inquiry
+
+
+def running(session: Session, conversation: Conversation) -> Inquiry | None:
+    """The conversation's open emergency, locked, if it is recent."""
+    inquiry = inquiries.current(session, conversation.id)
+    return inquiry if inquiry and inquiry.emergency and inquiry.created_at > now() - STILL else None
+
+
+def sound_again(session: Session, inquiry: Inquiry) -> None:
+    """The citizen wrote more: people must take note anew; older screens cannot answer any more."""
+    unheard_since = inquiry.status_since if inquiry.acknowledged_by is None else None
+    inquiry.acknowledged_by = None
+    inquiries.supersede(session, inquiry)
+    inquiries.hand_off(session, inquiry, HandOffReason.emergency)
+    if unheard_since:
+        inquiry.status_since = unheard_since  # the timer of an alarm that nobody heard goes on
 
 
 def complete(session: Session, inquiry: Inquiry, prediction: dict[str, Any], department_id: str) -> None:

@@ -658,7 +658,7 @@ def acknowledge(session: Session, inquiry_id: UUID, *, staff: Staff, screen: str
 
 
 def escalate_alarms(session: Session, before: datetime) -> int:
-    """Emergencies that nobody took note of since ``before``: from now on everybody sees them.
+    """Emergencies that people have had since ``before`` and nobody took note of: now everybody sees them.
 
     One that somebody works on at this moment is left to the next sweep.
 
@@ -669,7 +669,7 @@ def escalate_alarms(session: Session, before: datetime) -> int:
         col(Inquiry.emergency).is_(True),
         col(Inquiry.acknowledged_by).is_(None),
         col(Inquiry.alarm_escalated_at).is_(None),
-        Inquiry.created_at < before,
+        Inquiry.status_since < before,
     )
     overdue = session.exec(query.with_for_update(key_share=True, skip_locked=True)).all()
     for inquiry in overdue:

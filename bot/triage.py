@@ -218,8 +218,12 @@ class _Decision:
     """Cases that carry this message's prediction."""
 
     def ordinary(self) -> None:
-        """No emergency: as the dialogue says."""
-        if self.message.kind not in {"text", "button"}:
+        """No cry for help: as the dialogue says, but after one everything goes to the same people."""
+        if inquiry := alarms.running(self.session, self.conversation):
+            self._attach(inquiry)
+            alarms.sound_again(self.session, inquiry)
+            self.fixed("follow_up_receipt", inquiry)
+        elif self.message.kind not in {"text", "button"}:
             self.fixed("unsupported_message")
             self.attach_to_current()
         elif not self.understood.turn:
@@ -397,7 +401,7 @@ class _Decision:
         if inquiry.status == InquiryStatus.clarifying:
             return True
         if inquiry.emergency:
-            return False  # never let a later matter hide behind an emergency, nor the other way round
+            return False  # an old one: a later matter must not hide behind it
         if prediction is None or prediction.abstained:
             return True
         return prediction.department == inquiry.department_id

@@ -8,9 +8,18 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import col
 
-from bot import triage
+from bot import triage, workflow
 from bot.db import now, transaction
-from bot.models import Conversation, HandOffReason, Inquiry, Message, OutboxMessage, OutboxStatus
+from bot.models import (
+    Conversation,
+    Draft,
+    HandOffReason,
+    Inquiry,
+    InquiryStatus,
+    Message,
+    OutboxMessage,
+    OutboxStatus,
+)
 from classifiers.department import Prediction
 from tests.city import OTHER, USER, City
 
@@ -144,3 +153,57 @@ def test_nobody_waits_for_the_explanation(city: City) -> None:
     city.work()
     assert watching.cases == [1, 2]
     assert city.case(OTHER).prediction["words"]
+
+
+def test_what_follows_an_emergency_belongs_to_it_and_sounds_again(city: City) -> None:
+    city.line_says(FIRE)
+    city.work()
+    case, desk = city.case(), city.hire("uketsuke")
+    assert desk.post(case, "acknowledge", {"csrf": desk.csrf}).status_code == 303
+    old = desk.form(case)
+    assert _numbers(city) == []
+
+    city.line_says("みなと町3丁目の1の2です")
+    city.work()
+    assert city.case().id == case.id
+    assert "みなと町3丁目の1の2です" in desk.page(f"/desk/cases/{case.id}")
+    assert _numbers(city) == [case.receipt_number]
+    assert city.case().status == InquiryStatus.with_person
+    assert desk.post(case, "write", old | {"text": "消防に知らせました。"}).status_code == 409
+
+    city.line_says(FIRE, "粗大ごみの出し方を教えてください")
+    city.work()
+    assert {m.inquiry_id for m in city.all(Message, Message.direction == "in")} == {case.id}
+    assert len(_notices(city)) == 2
+    assert city.all(Draft) == []
+
+
+def test_an_old_or_closed_emergency_does_not_swallow_a_new_matter(city: City) -> None:
+    city.line_says(FIRE)
+    city.work()
+    with transaction(city.engine) as session:
+        session.execute(sa.update(Inquiry).values(created_at=now() - timedelta(hours=25)))
+    first = city.case()
+    city.line_says(GARBAGE)
+    city.work()
+    assert (city.case().id != first.id, city.case().emergency) == (True, False)
+
+
+def test_more_words_do_not_put_off_the_alarm_to_everybody(city: City) -> None:
+    city.line_says(FIRE)
+    with transaction(city.engine) as session:
+        session.execute(sa.update(Inquiry).values(status_since=now() - timedelta(minutes=6)))
+    city.line_says("みなと町3丁目の1の2です")
+    city.work()
+    workflow.sweep(city.engine)
+    assert city.case().alarm_escalated_at
+
+
+def test_the_page_of_a_case_opens_before_its_explanation_is_there(city: City) -> None:
+    city.line_says(GARBAGE)
+    city.work()
+    case = city.case()
+    kept = {key: value for key, value in case.prediction.items() if key != "words"}
+    with transaction(city.engine) as session:
+        session.get_one(Inquiry, case.id).prediction = kept
+    assert "判定に効いた言葉" not in city.hire("uketsuke").page(f"/desk/cases/{case.id}")

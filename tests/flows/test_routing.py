@@ -101,7 +101,7 @@ def test_an_alarm_that_nobody_takes_note_of_reaches_everybody(city: City) -> Non
     workflow.sweep(city.engine)
     assert _case(city, case.id).alarm_escalated_at is None
     with transaction(city.engine) as session:
-        session.execute(sa.update(Inquiry).values(created_at=now() - timedelta(minutes=6)))
+        session.execute(sa.update(Inquiry).values(status_since=now() - timedelta(minutes=6)))
     workflow.sweep(city.engine)
     assert _case(city, case.id).alarm_escalated_at is not None
     assert [a["receipt_number"] for a in elsewhere.client.get("/desk/alarms").json()] == [case.receipt_number]
