@@ -682,12 +682,13 @@ def escalate_alarms(session: Session, before: datetime) -> int:
 def visible(staff: Staff) -> sa.ColumnElement[bool]:
     """Condition of the cases this person may see: their department's; the front desk and supervisors all.
 
-    An emergency that nobody took note of in time is everybody's, until somebody does.
+    An emergency that nobody took note of in time is everybody's until somebody does, and then theirs too.
     """
     if staff.role != Role.caseworker or staff.department_id == FRONT_DESK:
         return sa.true()
     unheard = col(Inquiry.alarm_escalated_at).is_not(None) & col(Inquiry.acknowledged_by).is_(None)
-    return (col(Inquiry.department_id) == staff.department_id) | unheard
+    heard = col(Inquiry.acknowledged_by) == staff.id
+    return (col(Inquiry.department_id) == staff.department_id) | unheard | heard
 
 
 def hold(session: Session, inquiry_ids: Collection[UUID]) -> None:

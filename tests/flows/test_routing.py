@@ -107,7 +107,9 @@ def test_an_alarm_that_nobody_takes_note_of_reaches_everybody(city: City) -> Non
     assert [a["receipt_number"] for a in elsewhere.client.get("/desk/alarms").json()] == [case.receipt_number]
     assert "まだ誰も確認していません" in elsewhere.page("/desk")
 
-    elsewhere.client.post(f"/desk/cases/{case.id}/acknowledge", data={"csrf": elsewhere.csrf})
+    answer = elsewhere.client.post(f"/desk/cases/{case.id}/acknowledge", data={"csrf": elsewhere.csrf})
+    assert answer.status_code == 200
+    assert case.receipt_number in answer.text
     assert elsewhere.client.get("/desk/alarms").json() == []
 
 
