@@ -7,7 +7,7 @@ only the model hears, and completes what the rules have raised.
 from datetime import timedelta
 from typing import Any
 
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from bot import city, inquiries, outbox
 from bot.calendar import Calendar
@@ -106,6 +106,27 @@ def complete(session: Session, inquiry: Inquiry, prediction: dict[str, Any], dep
     inquiries.note(
         session, inquiry, "system:triage", "assign", "worker", department=str(inquiry.department_id)
     )
+
+
+def calm(session: Session, inquiry: Inquiry) -> bool:
+    """Take back what a rule raised when a certain model says no; the case tells of it for good.
+
+    Args:
+        session: The caller's transaction.
+        inquiry: The emergency, locked; the routing has not read it before.
+
+    Returns:
+        False if a person acts already or the citizen wrote more: the alarm stays.
+    """
+    spoken = select(Message.id).where(Message.inquiry_id == inquiry.id, Message.direction == "in")
+    if not _untouched(inquiry) or len(session.exec(spoken).all()) > 1:
+        return False
+    rules = inquiry.prediction["alarm"]
+    inquiry.emergency, inquiry.hand_off_reason = False, None
+    inquiry.prediction = {**inquiry.prediction, "alarm": {**rules, "calmed": True}}
+    session.add(inquiry)
+    inquiries.note(session, inquiry, "system:triage", "calm_alarm", "worker", kind=rules["kind"])
+    return True
 
 
 def _untouched(inquiry: Inquiry) -> bool:

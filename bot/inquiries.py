@@ -41,6 +41,8 @@ from channels.message import MAX_TEXT_UNITS, storable, utf16_units
 from responders.draft import DraftResult, Wish
 from responders.knowledge import Passage
 
+ALARM_MINUTES = 5
+"""An emergency that nobody acknowledged for so long is shown to everybody."""
 MAX_HINT = 200
 """Characters of a caseworker's hint."""
 Checker = Callable[[str, Draft], list[dict[str, Any]]]

@@ -80,7 +80,7 @@ class Monitoring:
 def examine(session: Session, settings: Settings, today: date) -> Monitoring:
     """Look at the newest cases; five queries whatever their number."""
     query = select(Inquiry).order_by(col(Inquiry.created_at).desc()).limit(NEWEST)
-    cases = [i for i in session.exec(query).all() if i.prediction]
+    cases = [i for i in session.exec(query).all() if "probabilities" in i.prediction]
     departments = {d.id: d for d in city.departments(session)}
     transfers = _transfers(session, [i.id for i in cases])
     facts = model_facts(session, settings)

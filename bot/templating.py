@@ -33,6 +33,7 @@ _ACTION_JA = {
     "return_draft": "下書きを差戻し",
     "transfer": "移管",
     "reorganise": "機構改革による移管",
+    "calm_alarm": "緊急の知らせを自動で取下げ",
     "escalate_alarm": "緊急の確認が遅れ、全員に通知",
     "release_example": "学習データに使うことを承認",
     "refuse_example": "学習データに使わないと判断",

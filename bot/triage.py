@@ -387,9 +387,15 @@ class _Decision:
             self.predicted.append(inquiry.id)
             return
         inquiry = inquiries.locked(self.session, self.message.inquiry_id)
-        if self.understood.prediction and "probabilities" not in inquiry.prediction:
-            alarms.complete(self.session, inquiry, self._prediction(), self._department())
-            self.predicted.append(inquiry.id)
+        if self.understood.prediction is None or "probabilities" in inquiry.prediction:
+            return
+        calmed = not self.understood.emergency and alarms.calm(self.session, inquiry)
+        alarms.complete(self.session, inquiry, self._prediction(), self._department())
+        self.predicted.append(inquiry.id)
+        if calmed:
+            inquiry.department_id = self._department()
+            self._route(inquiry, self.understood.prediction)
+            self.fixed(self._receipt(), inquiry)
 
     def attach_to_current(self) -> None:
         """Keep a wordless message with the open case, where a person sees it."""

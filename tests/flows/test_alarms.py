@@ -11,6 +11,7 @@ from sqlmodel import col
 from bot import triage, workflow
 from bot.db import now, transaction
 from bot.models import (
+    AuditEntry,
     Conversation,
     Draft,
     HandOffReason,
@@ -207,3 +208,69 @@ def test_the_page_of_a_case_opens_before_its_explanation_is_there(city: City) ->
     with transaction(city.engine) as session:
         session.get_one(Inquiry, case.id).prediction = kept
     assert "判定に効いた言葉" not in city.hire("uketsuke").page(f"/desk/cases/{case.id}")
+
+
+@dataclass
+class Certain:
+    """The real classifier, certain that nothing is an emergency."""
+
+    real: triage.Classifier
+
+    def predict(self, text: str) -> Prediction:
+        return replace(self.real.predict(text), calm=True, emergency=False)
+
+    def remarks(self, text: str, prediction: Prediction) -> dict[str, Any]:
+        return self.real.remarks(text, prediction)
+
+
+def _certain(city: City) -> None:
+    assert city.brain.classifier
+    city.brain = replace(city.brain, classifier=Certain(city.brain.classifier))
+
+
+def test_a_rule_that_a_certain_model_calms_stays_on_record(city: City) -> None:
+    _certain(city)
+    city.line_says("ガス臭いです")
+    assert city.case().emergency
+    city.work()
+    case, desk = city.case(), city.hire("uketsuke")
+    assert (case.emergency, len(city.all(Inquiry))) == (False, 1)
+    assert case.hand_off_reason != HandOffReason.emergency
+    assert _numbers(city) == []
+    page = desk.page(f"/desk/cases/{case.id}")
+    assert "ガス漏れ" in page
+    assert "取り下げ" in page
+    [entry] = city.all(AuditEntry, AuditEntry.action == "calm_alarm")
+    assert '"gas"' in entry.details
+    assert any(case.receipt_number in text for text in city.line.texts(USER))
+
+
+def test_no_model_calms_what_a_person_has_taken_note_of_or_a_wish_to_die(city: City) -> None:
+    _certain(city)
+    desk = city.hire("uketsuke")
+    city.line_says("ガス臭いです")
+    desk.post(city.case(), "acknowledge", {"csrf": desk.csrf})
+    city.line_says("もう死にたい", user=OTHER)
+    city.work()
+    assert city.case(USER).emergency
+    assert city.case(OTHER).emergency
+
+
+def test_the_page_and_the_metrics_tell_of_an_alarm(city: City) -> None:
+    city.line_says(FIRE)
+    page = city.hire("uketsuke").page(f"/desk/cases/{city.case().id}")
+    assert "規則「火災」" in page
+    assert "燃えてい" in page
+    assert "5分" in page
+    metrics = city.client.get("/metrics").text
+    assert "madoguchi_alarms_unacknowledged 1.0" in metrics
+    assert "madoguchi_alarms_escalated 0.0" in metrics
+
+
+def test_words_taken_back_are_not_quoted_by_the_alarm(city: City) -> None:
+    event = city.line.text(USER, FIRE)
+    city.webhook(city.line.body(event))
+    taken = city.line.event(USER, type="unsend", unsend={"messageId": event["message"]["id"]})
+    city.webhook(city.line.body(taken))
+    city.work()
+    assert city.case().prediction["alarm"] == {"kind": "fire", "matched": ""}
