@@ -410,7 +410,7 @@ class _Decision:
             return False  # an old one: a later matter must not hide behind it
         if prediction is None or prediction.abstained:
             return True
-        return prediction.department == inquiry.department_id
+        return self._responsible(prediction.department) == inquiry.department_id
 
     def _follow_up(self, inquiry: Inquiry) -> None:
         if inquiry.status == InquiryStatus.clarifying:
