@@ -49,6 +49,8 @@ from channels.message import MAX_TEXT_UNITS, storable, utf16_units
 from responders.draft import DraftResult, Wish
 from responders.knowledge import Passage
 
+ALARM_MINUTES = 5
+"""An emergency that nobody acknowledged for so long is shown to everybody."""
 MAX_HINT = 200
 """Characters of a caseworker's hint."""
 Checker = Callable[[str, Draft], list[dict[str, Any]]]
@@ -87,6 +89,19 @@ def open_inquiry(
     session.flush()
     note(session, inquiry, "system:triage", "open", "worker", department=department_id)
     return inquiry
+
+
+def explain(
+    session: Session, inquiry_ids: Collection[UUID], message_id: UUID, remarks: dict[str, Any]
+) -> None:
+    """Keep with cases what people may want to know of their prediction, unless the words were taken back."""
+    hold(session, inquiry_ids)
+    if session.get_one(Message, message_id).hidden_at:
+        return
+    for inquiry in session.exec(select(Inquiry).where(col(Inquiry.id).in_(inquiry_ids))).all():
+        inquiry.prediction = {**inquiry.prediction, **remarks}
+        session.add(inquiry)
+        note(session, inquiry, "system:triage", "explain", "worker")
 
 
 def _receipt_number(session: Session, zone: ZoneInfo) -> str:
@@ -193,16 +208,23 @@ def on_unsend(session: Session, inquiry_id: UUID) -> None:
     both = select(Inquiry).where((col(Inquiry.id) == inquiry_id) | (col(Inquiry.linked_to) == inquiry_id))
     for inquiry in session.exec(both).all():
         session.execute(sa.delete(TrainingExample).where(col(TrainingExample.inquiry_id) == inquiry.id))
-        inquiry.prediction = {**inquiry.prediction, "words": []}
+        inquiry.prediction = _without_words(inquiry.prediction)
         session.add(inquiry)
         _forget_words(session, inquiry)
         if inquiry.status not in QUEUE_STATUSES:
             continue
         if words(session, inquiry):
-            request_draft(session, inquiry)
+            if not inquiry.emergency:
+                request_draft(session, inquiry)
         else:
             supersede(session, inquiry)
             _move(session, inquiry, InquiryStatus.withdrawn)
+
+
+def _without_words(prediction: dict[str, Any]) -> dict[str, Any]:
+    """The same view without what it quotes of the citizen."""
+    rules = {"alarm": {**prediction["alarm"], "matched": ""}} if "alarm" in prediction else {}
+    return {**prediction, "words": [], **rules}
 
 
 def withdraw(session: Session, inquiry: Inquiry) -> None:
@@ -254,7 +276,7 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
     Returns:
         False if the draft came too late.
     """
-    inquiry = _locked(session, inquiry_id)
+    inquiry = locked(session, inquiry_id)
     late = inquiry.status == InquiryStatus.with_person and inquiry.hand_off_reason == HandOffReason.error
     if inquiry.generation != generation or not (inquiry.status == InquiryStatus.drafting or late):
         return False
@@ -291,10 +313,10 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
     return True
 
 
-def pending_draft(session: Session, inquiry_id: UUID, *, locked: bool = False) -> Draft | None:
-    """The draft that waits for a person; ``locked`` holds it until the transaction ends."""
+def pending_draft(session: Session, inquiry_id: UUID, *, hold: bool = False) -> Draft | None:
+    """The draft that waits for a person; ``hold`` locks it until the transaction ends."""
     query = select(Draft).where(Draft.inquiry_id == inquiry_id, Draft.status == DraftStatus.pending)
-    return session.exec(query.with_for_update(key_share=True) if locked else query).first()
+    return session.exec(query.with_for_update(key_share=True) if hold else query).first()
 
 
 def improve(session: Session, inquiry_id: UUID, generation: int, result: DraftResult, text: str) -> bool:
@@ -305,8 +327,8 @@ def improve(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
     Returns:
         False if the draft was decided or replaced meanwhile.
     """
-    inquiry = _locked(session, inquiry_id)
-    draft = pending_draft(session, inquiry_id, locked=True)
+    inquiry = locked(session, inquiry_id)
+    draft = pending_draft(session, inquiry_id, hold=True)
     same = draft is not None and draft.passages == _plain(result.passages)
     if draft is None or not same or inquiry.generation != generation:
         return False  # decided, or a person chose other sentences meanwhile
@@ -687,7 +709,7 @@ def acknowledge(session: Session, inquiry_id: UUID, *, staff: Staff, screen: str
 
 
 def escalate_alarms(session: Session, before: datetime) -> int:
-    """Emergencies that nobody took note of since ``before``: from now on everybody sees them.
+    """Emergencies that people have had since ``before`` and nobody took note of: now everybody sees them.
 
     One that somebody works on at this moment is left to the next sweep.
 
@@ -698,7 +720,7 @@ def escalate_alarms(session: Session, before: datetime) -> int:
         col(Inquiry.emergency).is_(True),
         col(Inquiry.acknowledged_by).is_(None),
         col(Inquiry.alarm_escalated_at).is_(None),
-        Inquiry.created_at < before,
+        Inquiry.status_since < before,
     )
     overdue = session.exec(query.with_for_update(key_share=True, skip_locked=True)).all()
     for inquiry in overdue:
@@ -711,12 +733,13 @@ def escalate_alarms(session: Session, before: datetime) -> int:
 def visible(staff: Staff) -> sa.ColumnElement[bool]:
     """Condition of the cases this person may see: their department's; the front desk and supervisors all.
 
-    An emergency that nobody took note of in time is everybody's, until somebody does.
+    An emergency that nobody took note of in time is everybody's until somebody does, and then theirs too.
     """
     if staff.role != Role.caseworker or staff.department_id == FRONT_DESK:
         return sa.true()
     unheard = col(Inquiry.alarm_escalated_at).is_not(None) & col(Inquiry.acknowledged_by).is_(None)
-    return (col(Inquiry.department_id) == staff.department_id) | unheard
+    heard = col(Inquiry.acknowledged_by) == staff.id
+    return (col(Inquiry.department_id) == staff.department_id) | unheard | heard
 
 
 def hold(session: Session, inquiry_ids: Collection[UUID]) -> None:
@@ -754,7 +777,8 @@ def _reason(reason: str) -> str:
     return reason[:500]
 
 
-def _locked(session: Session, inquiry_id: UUID) -> Inquiry:
+def locked(session: Session, inquiry_id: UUID) -> Inquiry:
+    """The case as it is now, locked with its conversation."""
     hold(session, [inquiry_id])
     return session.get_one(Inquiry, inquiry_id, populate_existing=True)
 

@@ -1,11 +1,13 @@
 """From a platform's event to stored rows, in the transaction that ends before the platform gets its 200."""
 
 import logging
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 from sqlmodel import Session, select
 
-from bot import audit, conversations, inquiries, jobs, outbox
+from bot import alarms, audit, conversations, inquiries, jobs, outbox
+from bot.calendar import Calendar
 from bot.db import insert_once, now
 from bot.models import Conversation, EventStatus, InboundEvent, Message
 from channels import message as wire
@@ -13,15 +15,34 @@ from channels import message as wire
 log = logging.getLogger(__name__)
 
 
-def receive(session: Session, channel: str, event: wire.InboundEvent) -> bool:
-    """Store one event and what follows from it; a redelivered event changes nothing.
+_TROUBLES = (sa.exc.IntegrityError, sa.exc.DataError, ValueError, TypeError, LookupError)
+"""Of one event's content; any other trouble is the database's own."""
+
+
+def receive(session: Session, channel: str, events: Sequence[wire.InboundEvent], calendar: Calendar) -> int:
+    """Store events and what follows from them; a redelivered event changes nothing.
 
     A trouble with one event is kept with it as a note and never costs its neighbours; a trouble with the
-    database itself is raised, so that the platform does not get its 200.
+    database itself is raised, so that the platform does not get its 200. Emergencies are heard when all is
+    stored: an alarm takes a case and a receipt number, and every conversation is locked before these.
+
+    Args:
+        session: The transaction that ends before the platform gets its answer.
+        channel: Where they came from.
+        events: Each citizen's in their order.
+        calendar: For the due date of an emergency's case.
 
     Returns:
-        False if the event was known already.
+        How many events were not known yet.
     """
+    new = [(event, row) for event in events if (row := _new(session, channel, event))]
+    stored = [_work(session, channel, event, row) for event, row in new if event.kind in _HANDLERS]
+    for message in filter(None, stored):
+        _hear(session, message, calendar)
+    return len(new)
+
+
+def _new(session: Session, channel: str, event: wire.InboundEvent) -> InboundEvent | None:
     row = InboundEvent(
         channel=channel,
         event_id=event.event_id,
@@ -29,16 +50,27 @@ def receive(session: Session, channel: str, event: wire.InboundEvent) -> bool:
         status=_STATUS.get(event.kind, EventStatus.stored),
         note=event.note,
     )
-    if not insert_once(session, row):
-        return False
-    if event.kind in _HANDLERS:
-        try:
-            with session.begin_nested():
-                _HANDLERS[event.kind](session, channel, event)
-        except (sa.exc.IntegrityError, sa.exc.DataError, ValueError, TypeError, LookupError) as reason:
-            log.error("event %s could not be worked: %s", event.event_id, type(reason).__name__)
-            _mark(session, row, EventStatus.malformed, type(reason).__name__)
-    return True
+    return row if insert_once(session, row) else None
+
+
+def _work(session: Session, channel: str, event: wire.InboundEvent, row: InboundEvent) -> Message | None:
+    try:
+        with session.begin_nested():
+            return _HANDLERS[event.kind](session, channel, event)
+    except _TROUBLES as reason:
+        log.error("event %s could not be worked: %s", event.event_id, type(reason).__name__)
+        _mark(session, row, EventStatus.malformed, type(reason).__name__)
+        return None
+
+
+def _hear(session: Session, message: Message, calendar: Calendar) -> None:
+    """A trouble costs the head start only: triage runs the rules again."""
+    try:
+        with session.begin_nested():
+            conversation = session.get_one(Conversation, message.conversation_id)
+            alarms.hear(session, message, conversation, calendar)
+    except _TROUBLES as reason:
+        log.error("message %s could not be heard: %s", message.id, type(reason).__name__)
 
 
 _STATUS = {
@@ -54,10 +86,10 @@ def _mark(session: Session, row: InboundEvent, status: EventStatus, note: str) -
     session.add(stored)
 
 
-def _on_message(session: Session, channel: str, event: wire.InboundEvent) -> None:
+def _on_message(session: Session, channel: str, event: wire.InboundEvent) -> Message | None:
     conversation = conversations.of_citizen(session, channel, event.user)
     if _known(session, conversation, event.platform_id):
-        return  # redelivered under another event id, or taken back before it came
+        return None  # redelivered under another event id, or taken back before it came
     stored = _store_message(session, conversation, event)
     audit.record(
         session,
@@ -68,6 +100,7 @@ def _on_message(session: Session, channel: str, event: wire.InboundEvent) -> Non
         kind=stored.kind,
     )
     jobs.triage(session, conversation.id, stored.id)
+    return stored
 
 
 def _known(session: Session, conversation: Conversation, platform_id: str | None) -> bool:
@@ -138,7 +171,7 @@ def _erase_raw(session: Session, channel: str, platform_id: str | None) -> None:
         session.add(event)
 
 
-_HANDLERS = {
+_HANDLERS: dict[str, Callable[[Session, str, wire.InboundEvent], Message | None]] = {
     "message": _on_message,
     "button": _on_message,
     "follow": _on_follow,

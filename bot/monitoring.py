@@ -80,7 +80,7 @@ class Monitoring:
 def examine(session: Session, settings: Settings, today: date) -> Monitoring:
     """Look at the newest cases; five queries whatever their number."""
     query = select(Inquiry).order_by(col(Inquiry.created_at).desc()).limit(NEWEST)
-    cases = [i for i in session.exec(query).all() if i.prediction]
+    cases = [i for i in session.exec(query).all() if "probabilities" in i.prediction]
     departments = {d.id: d for d in city.departments(session)}
     transfers = _transfers(session, [i.id for i in cases])
     facts = model_facts(session, settings)
@@ -90,7 +90,9 @@ def examine(session: Session, settings: Settings, today: date) -> Monitoring:
         exits = label not in departments
         return label if exits else organisation.responsible(departments, label, today)
 
-    finished = [i for i in cases if i.status in learning.FINISHED and not i.emergency]
+    # A second matter carries the first one's prediction: it tells nothing of where it was sent.
+    judged = [i for i in cases if not i.emergency and i.linked_to is None]
+    finished = [i for i in judged if i.status in learning.FINISHED]
     pairs = [(today_of(i.prediction["department"]), i.department_id, i) for i in finished]
     return Monitoring(
         departments=_quality(pairs, {d.id: d.name for d in departments.values()}),

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
@@ -33,6 +34,8 @@ from channels.errors import (
 )
 from channels.message import Accepted, Button
 
+EMERGENCY_NOTICE = "emergency_notice"
+"""Key of the one text that waits for no other."""
 KEY_HOURS = 23
 _BACKOFF_SECONDS = (2, 5, 15, 30, 60, 120, 300)
 _REPLY_TOKEN_SECONDS = 50
@@ -140,6 +143,8 @@ def _token_taken(session: Session, token: str) -> bool:
 def deliver(engine: Engine, conversation_id: UUID, senders: Mapping[str, Sender]) -> int:
     """Send what is due in one conversation, lowest number first; a row to be retried holds back those behind.
 
+    Only a notice of an emergency overtakes.
+
     Returns:
         How many messages were accepted.
     """
@@ -157,7 +162,7 @@ def _start_attempt(engine: Engine, conversation_id: UUID) -> tuple[UUID, bool] |
             .where(
                 OutboxMessage.conversation_id == conversation_id, OutboxMessage.status == OutboxStatus.queued
             )
-            .order_by(col(OutboxMessage.seq))
+            .order_by(sa.case((_overtakes(), 0), else_=1), col(OutboxMessage.seq))
             .limit(1)
             .with_for_update(key_share=True)
         )
@@ -178,6 +183,12 @@ def _start_attempt(engine: Engine, conversation_id: UUID) -> tuple[UUID, bool] |
             if row.reply_until and row.reply_until < now():
                 row.reply_token = None
         return row.id, is_first
+
+
+def _overtakes() -> sa.ColumnElement[bool]:
+    """Notices of an emergency whose time has come; one in back-off holds back nothing before it."""
+    notices = sa.select(col(FixedText.id)).where(col(FixedText.key) == EMERGENCY_NOTICE)
+    return col(OutboxMessage.fixed_text_id).in_(notices) & (col(OutboxMessage.next_try_at) <= now())
 
 
 def _tampered(session: Session, row: OutboxMessage) -> bool:

@@ -52,6 +52,17 @@ REASON_JA = {
     "returned": "下書きを差戻し済み",
     "drafting_off": "下書き機能は停止中",
 }
+ALARM_JA = {
+    "suicidal": "自殺・自傷",
+    "fire": "火災",
+    "gas": "ガス漏れ",
+    "collapse": "倒壊・崩落",
+    "child_abuse": "児童虐待",
+    "domestic_violence": "配偶者などからの暴力",
+    "medical": "急病・けが",
+    "violence": "暴力・事件",
+    "rescue": "救助の求め",
+}
 OUTBOX_JA = {
     OutboxStatus.queued: "送信待ち",
     OutboxStatus.accepted: "送信済み(受付確認)",

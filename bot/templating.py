@@ -21,6 +21,8 @@ def short(value: datetime | None) -> str:
 _ACTION_JA = {
     "receive": "受信",
     "open": "案件を登録",
+    "assign": "担当課を判定",
+    "explain": "判定の根拠を記録",
     "propose": "下書きを作成",
     "reword": "下書きを言い換え",
     "second_text": "第2の文(やさしい日本語・外国語)を変更",
@@ -32,6 +34,7 @@ _ACTION_JA = {
     "return_draft": "下書きを差戻し",
     "transfer": "移管",
     "reorganise": "機構改革による移管",
+    "calm_alarm": "緊急の知らせを自動で取下げ",
     "escalate_alarm": "緊急の確認が遅れ、全員に通知",
     "release_example": "学習データに使うことを承認",
     "refuse_example": "学習データに使わないと判断",

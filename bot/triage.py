@@ -5,6 +5,7 @@ that does nothing if the message was decided already. Whatever fails, the messag
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
-from bot import city, conversations, incidents, inquiries, organisation, outbox
+from bot import alarms, city, conversations, incidents, inquiries, organisation, outbox
 from bot.calendar import Calendar
 from bot.db import now, transaction
 from bot.dialogue_client import DialogueClient, DialogueUnavailable, Turn
@@ -30,6 +31,7 @@ from bot.privacy import mask
 from classifiers import language, safety
 from classifiers.alarm import raises_alarm
 from classifiers.department import Prediction
+from classifiers.safety import SafetyFlag
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +75,8 @@ class Understanding:
     emergency: bool
     turn: Turn | None
     language: str = "ja"
-    remarks: dict[str, Any] = field(default_factory=dict)
-    """Kept with the case for people; see `Classifier.remarks`."""
+    flag: SafetyFlag | None = None
+    """What the rules found."""
 
 
 def triage_conversation(engine: Engine, conversation_id: UUID, brain: Brain) -> int:
@@ -87,7 +89,8 @@ def triage_conversation(engine: Engine, conversation_id: UUID, brain: Brain) -> 
     while message := _next_message(engine, conversation_id):
         understanding = _understand_safely(engine, message, brain)
         with transaction(engine) as session:
-            _decide(session, message, understanding, brain)
+            cases = _decide(session, message, understanding, brain)
+        _explain(engine, message, understanding, cases, brain)
         count += 1
     return count
 
@@ -108,10 +111,11 @@ def _next_message(engine: Engine, conversation_id: UUID) -> Message | None:
 
 
 def _understand_safely(engine: Engine, message: Message, brain: Brain) -> Understanding:
-    """After several deaths on the same message a person gets it as it is."""
+    """After several deaths on the same message a person gets it as it is, with what the rules say."""
     if message.triage_attempts > MAX_ATTEMPTS:
         log.error("message %s was tried %d times: handed to a person", message.id, message.triage_attempts)
-        return Understanding(None, False, None)
+        flag = safety.check(message.text)
+        return Understanding(None, flag is not None, None, flag=flag)
     with transaction(engine) as session:
         sender = session.get_one(Conversation, message.conversation_id).rasa_sender
     return understand(message, sender, brain)
@@ -119,14 +123,20 @@ def _understand_safely(engine: Engine, message: Message, brain: Brain) -> Unders
 
 def understand(message: Message, sender: str, brain: Brain) -> Understanding:
     """Safety, routing and dialogue, side by side; a part that fails is left out."""
-    text, _kinds = mask(message.text[:MAX_READ])
+    text = _readable(message)
     if not text.strip() and message.kind != "button":
         return Understanding(None, False, None)
     prediction = _predict(text, brain) if text.strip() else None
-    emergency = raises_alarm(safety.check(text), prediction)
+    flag = safety.check(message.text)
+    emergency = raises_alarm(flag, prediction)
     turn = None if emergency else _turn(message, text, sender, prediction, brain)
     spoken = language.detect(text) if text.strip() else "ja"
-    return Understanding(prediction, emergency, turn, spoken, _remarks(text, prediction, brain))
+    return Understanding(prediction, emergency, turn, spoken, flag)
+
+
+def _readable(message: Message) -> str:
+    """What the machine may read of a message."""
+    return mask(message.text[:MAX_READ])[0]
 
 
 def _predict(text: str, brain: Brain) -> Prediction | None:
@@ -139,14 +149,19 @@ def _predict(text: str, brain: Brain) -> Prediction | None:
         return None
 
 
-def _remarks(text: str, prediction: Prediction | None, brain: Brain) -> dict[str, Any]:
-    if brain.classifier is None or prediction is None:
-        return {}
+def _explain(
+    engine: Engine, message: Message, understood: Understanding, cases: Sequence[UUID], brain: Brain
+) -> None:
+    """Words that mattered and the challenger's view, kept with the cases: nobody has waited for them."""
+    if brain.classifier is None or understood.prediction is None or not cases:
+        return
     try:
-        return brain.classifier.remarks(text, prediction)
+        remarks = brain.classifier.remarks(_readable(message), understood.prediction)
     except Exception as reason:  # an explanation that fails must not cost the routing
         log.error("remarks failed: %s", type(reason).__name__)
-        return {}
+        return
+    with transaction(engine) as session:
+        inquiries.explain(session, cases, message.id, remarks)
 
 
 def _turn(
@@ -170,27 +185,24 @@ def is_unclear(prediction: Prediction) -> bool:
     return prediction.abstained and 1 < len(prediction.set) <= MAX_SET
 
 
-def _decide(session: Session, waiting: Message, understood: Understanding, brain: Brain) -> None:
+def _decide(session: Session, waiting: Message, understood: Understanding, brain: Brain) -> Sequence[UUID]:
+    """Returns the cases that now carry this prediction."""
     conversation = conversations.hold(session, waiting.conversation_id)
     message = session.get_one(Message, waiting.id)
     if message.triaged_at is not None:
-        return  # decided, or taken back, while we were thinking
+        return ()  # decided, or taken back, while we were thinking
     message.triaged_at = now()
     session.add(message)
     conversation.language = understood.language
     session.add(conversation)
     decision = _Decision(session, message, conversation, understood, brain)
-    inquiries.give_notice(session, conversation, cause=f"{message.id}:notice", answers=message)
-    if understood.emergency:
+    urgent = understood.emergency or message.inquiry_id is not None
+    if urgent:
         decision.emergency()
-    elif message.kind not in {"text", "button"}:
-        decision.fixed("unsupported_message")
-        decision.attach_to_current()
-    elif not understood.turn:
-        decision.without_dialogue()
-    else:
-        for step in understood.turn.steps:
-            decision.take(step)
+    inquiries.give_notice(session, conversation, cause=f"{message.id}:notice", answers=message)
+    if not urgent:
+        decision.ordinary()
+    return decision.predicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +214,23 @@ class _Decision:
     conversation: Conversation
     understood: Understanding
     brain: Brain
+    predicted: list[UUID] = field(default_factory=list)
+    """Cases that carry this message's prediction."""
+
+    def ordinary(self) -> None:
+        """No cry for help: as the dialogue says, but after one everything goes to the same people."""
+        if inquiry := alarms.running(self.session, self.conversation):
+            self._attach(inquiry)
+            alarms.sound_again(self.session, inquiry)
+            self.fixed("follow_up_receipt", inquiry)
+        elif self.message.kind not in {"text", "button"}:
+            self.fixed("unsupported_message")
+            self.attach_to_current()
+        elif not self.understood.turn:
+            self.without_dialogue()
+        else:
+            for step in self.understood.turn.steps:
+                self.take(step)
 
     def take(self, step: dict[str, Any]) -> None:
         """One step of Rasa's answer; an unknown one opens a case, so that nothing is lost."""
@@ -270,6 +299,7 @@ class _Decision:
             prediction=first.prediction,
             linked_to=first,
         )
+        self.predicted.append(second.id)
         inquiries.route(self.session, second, department_id, drafting=self.brain.drafting_enabled)
         self.fixed("second_matter", second)
 
@@ -344,10 +374,28 @@ class _Decision:
         self.fixed("withdrawn", inquiry)
 
     def emergency(self) -> None:
-        """The notice goes out at once; people are alarmed on every screen; no draft, no waiting."""
-        self.fixed("emergency_notice")
-        inquiry = self._new_inquiry(self._department())
-        inquiries.hand_off(self.session, inquiry, HandOffReason.emergency)
+        """Raise the alarm; one that the rules raised at the door is only completed."""
+        if self.message.inquiry_id is None:
+            inquiry = alarms.sound(
+                self.session,
+                self.message,
+                self.conversation,
+                self.brain.calendar,
+                prediction=self._prediction(),
+                department_id=self._department(),
+            )
+            self.predicted.append(inquiry.id)
+            return
+        inquiry = inquiries.locked(self.session, self.message.inquiry_id)
+        if self.understood.prediction is None or "probabilities" in inquiry.prediction:
+            return
+        calmed = not self.understood.emergency and alarms.calm(self.session, inquiry)
+        alarms.complete(self.session, inquiry, self._prediction(), self._department())
+        self.predicted.append(inquiry.id)
+        if calmed:
+            inquiry.department_id = self._department()
+            self._route(inquiry, self.understood.prediction)
+            self.fixed(self._receipt(), inquiry)
 
     def attach_to_current(self) -> None:
         """Keep a wordless message with the open case, where a person sees it."""
@@ -359,10 +407,10 @@ class _Decision:
         if inquiry.status == InquiryStatus.clarifying:
             return True
         if inquiry.emergency:
-            return False  # never let a later matter hide behind an emergency, nor the other way round
+            return False  # an old one: a later matter must not hide behind it
         if prediction is None or prediction.abstained:
             return True
-        return prediction.department == inquiry.department_id
+        return self._responsible(prediction.department) == inquiry.department_id
 
     def _follow_up(self, inquiry: Inquiry) -> None:
         if inquiry.status == InquiryStatus.clarifying:
@@ -380,16 +428,21 @@ class _Decision:
         self.fixed("follow_up_receipt", inquiry)
 
     def _new_inquiry(self, department_id: str) -> Inquiry:
-        prediction = self.understood.prediction
         inquiry = inquiries.open_inquiry(
             self.session,
             self.conversation,
             department_id,
             self.brain.calendar,
-            prediction={**asdict(prediction), **self.understood.remarks} if prediction else {},
+            prediction=self._prediction(),
         )
+        self.predicted.append(inquiry.id)
         self._attach(inquiry)
         return inquiry
+
+    def _prediction(self) -> dict[str, Any]:
+        """What is kept with a case of the routing's and the rules' view."""
+        prediction, rules = self.understood.prediction, alarms.found(self.understood.flag)
+        return {**(asdict(prediction) if prediction else {}), **rules}
 
     def _attach(self, inquiry: Inquiry) -> None:
         self.message.inquiry_id = inquiry.id

@@ -27,8 +27,6 @@ SWEEP_SECONDS = 2.0
 STUCK_SECONDS = 30
 DRAFT_MINUTES = 10
 CLARIFY_MINUTES = 10
-ALARM_MINUTES = 5
-"""An emergency that nobody acknowledged for so long is shown to everybody."""
 KEEP_JOBS_DAYS = 7
 POLL_SECONDS = 0.25
 
@@ -233,7 +231,7 @@ def sweep(engine: Engine) -> None:
         )
         for conversation_id in {m.conversation_id for m in waiting}:
             jobs.triage(session, conversation_id, f"{conversation_id}-sweep-{bucket}")
-        inquiries.escalate_alarms(session, at - timedelta(minutes=ALARM_MINUTES))
+        inquiries.escalate_alarms(session, at - timedelta(minutes=inquiries.ALARM_MINUTES))
         for row in outbox.due(session, at - timedelta(seconds=1)):
             jobs.deliver(session, row.conversation_id, f"{row.id}-{row.attempts}-sweep-{bucket}")
         _end_waiting(

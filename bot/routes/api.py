@@ -71,7 +71,11 @@ def _gauges(session: Session) -> list[tuple[str, str, int]]:
     def count(*where: sa.ColumnElement[bool]) -> int:
         return int(session.execute(sa.select(sa.func.count()).where(*where)).scalar_one())
 
+    unheard = col(Inquiry.emergency).is_(True), col(Inquiry.acknowledged_by).is_(None)
+    escalated = col(Inquiry.alarm_escalated_at).is_not(None)
     return [
+        ("madoguchi_alarms_unacknowledged", "Emergencies nobody took note of yet", count(*unheard)),
+        ("madoguchi_alarms_escalated", "Of these, shown to everybody by now", count(*unheard, escalated)),
         ("madoguchi_cases_open", "Cases in a queue", count(col(Inquiry.status).in_(QUEUE_STATUSES))),
         ("madoguchi_messages_waiting", "Messages not triaged yet", count(col(Message.triaged_at).is_(None))),
         (

@@ -190,6 +190,8 @@ def case_page(
         flags=dict.fromkeys(reports.flag_ja(f) for f in case.draft.flags) if case.draft else (),
         status_ja=reports.STATUS_JA,
         reason_ja=reports.REASON_JA,
+        alarm_ja=reports.ALARM_JA,
+        alarm_minutes=inquiries.ALARM_MINUTES,
         outbox_ja=reports.OUTBOX_JA,
         channel_ja=reports.CHANNEL_JA,
     )

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Request
 
 from bot import intake
 from bot.errors import NotFound
@@ -15,6 +15,7 @@ router = APIRouter()
 @router.post("/webhooks/line")
 def receive(
     body: RawBody,
+    request: Request,
     session: SessionDep,
     settings: SettingsDep,
     x_line_signature: Annotated[str | None, Header()] = None,
@@ -25,4 +26,4 @@ def receive(
     line.verify(body, x_line_signature, settings.line_secrets)
     # By citizen: two bodies that name the same citizens lock their conversations in the same order.
     events = sorted(line.decode(body), key=lambda event: event.user)
-    return {"stored": sum(intake.receive(session, "line", event) for event in events)}
+    return {"stored": intake.receive(session, "line", events, request.app.state.city.calendar)}

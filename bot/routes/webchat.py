@@ -63,13 +63,16 @@ def begin(settings: SettingsDep) -> dict[str, str]:
 
 
 @router.post("/chat/messages", status_code=202)
-def post_message(posted: Posted, citizen: CitizenDep, session: SessionDep) -> dict[str, bool]:
+def post_message(
+    posted: Posted, citizen: CitizenDep, session: SessionDep, request: Request
+) -> dict[str, bool]:
     """Store one utterance; 202 only after the commit. A repeated ``client_id`` changes nothing."""
     if not _CLIENT_ID.fullmatch(posted.client_id):
         raise BadInput("client_id は8〜64文字の英数字です。")
     if not posted.command and not posted.text.strip():
         raise BadInput("メッセージを入力してください。")
-    return {"new": intake.receive(session, "webchat", webchat.decode(citizen, posted.model_dump()))}
+    events = [webchat.decode(citizen, posted.model_dump())]
+    return {"new": intake.receive(session, "webchat", events, request.app.state.city.calendar) > 0}
 
 
 @router.get("/chat/messages")

@@ -107,13 +107,15 @@ def test_an_alarm_that_nobody_takes_note_of_reaches_everybody(city: City) -> Non
     workflow.sweep(city.engine)
     assert _case(city, case.id).alarm_escalated_at is None
     with transaction(city.engine) as session:
-        session.execute(sa.update(Inquiry).values(created_at=now() - timedelta(minutes=6)))
+        session.execute(sa.update(Inquiry).values(status_since=now() - timedelta(minutes=6)))
     workflow.sweep(city.engine)
     assert _case(city, case.id).alarm_escalated_at is not None
     assert [a["receipt_number"] for a in elsewhere.client.get("/desk/alarms").json()] == [case.receipt_number]
     assert "まだ誰も確認していません" in elsewhere.page("/desk")
 
-    elsewhere.client.post(f"/desk/cases/{case.id}/acknowledge", data={"csrf": elsewhere.csrf})
+    answer = elsewhere.client.post(f"/desk/cases/{case.id}/acknowledge", data={"csrf": elsewhere.csrf})
+    assert answer.status_code == 200
+    assert case.receipt_number in answer.text
     assert elsewhere.client.get("/desk/alarms").json() == []
 
 
@@ -363,3 +365,26 @@ def test_a_department_without_a_living_successor_is_said_loudly(city: City, succ
     city.line_says(GARBAGE)
     city.work()
     assert city.case().department_id == "front_desk"
+
+
+def test_a_follow_up_after_a_reorganisation_stays_with_its_case(city: City) -> None:
+    city.line_says(GARBAGE)
+    city.work()
+    _end(city, "waste_environment", "general_affairs")
+    with transaction(city.engine) as session:
+        organisation.reroute(session, now().date(), drafting=True)
+    city.line_says("粗大ごみの出し方を早く教えてください")
+    city.work()
+    assert len(city.all(Inquiry)) == 1
+
+
+def test_a_second_matter_does_not_count_against_the_routing(city: City) -> None:
+    city.line_says(TWO_MATTERS)
+    city.work()
+    desk = city.hire("uketsuke")
+    for case in city.all(Inquiry):
+        _answer(desk, _case(city, case.id))
+    with reading(city.engine) as session:
+        report = monitoring.examine(session, city.settings, now().date())
+    assert sum(row.sent for row in report.departments) == 1
+    assert {row.precision for row in report.departments} == {None, 1.0}
