@@ -20,7 +20,7 @@ def render(metrics: dict[str, Any], backbone: str, calibration: Calibration) -> 
     valid, examples = metrics["valid"], metrics["examples"]
     return f"""# 問い合わせ振り分けモデル
 
-- **用途**: 市民からの問い合わせ1件を担当課(15課)または3つの出口(雑談・このアカウントについて・所管外)へ振り分ける。
+- **用途**: 市民からの問い合わせ1件を担当課または3つの出口(雑談・このアカウントについて・所管外)へ振り分ける。
 - **使わない用途**: 個人の評価、給付の可否の判断、緊急通報の受付(119・110に代わるものではない。緊急は規則 `classifiers/safety.py` とこのモデルの両方で見る)。
 - **元のモデル**: `{backbone}`。単語埋め込みは固定し、それ以外を全層微調整(線形プローブから開始)。
 - **学習データ**: 架空のみなと市のために書き起こした{examples["train"]}件(検証{examples["valid"]}件)。実在の市民の文は含まない。

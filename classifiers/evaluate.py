@@ -128,7 +128,11 @@ def _two_matters(found: dict[Case, Prediction]) -> dict[str, float]:
 def _emergency(
     classifier: DepartmentClassifier, folder: Path, found: dict[Case, Prediction]
 ) -> dict[str, Any]:
-    """Of every language; ``false_alarms_ja`` counts Japanese messages with one matter only."""
+    """Of every language.
+
+    ``false_alarms_ja`` counts Japanese messages with one matter only, ``notices`` the ordinary messages that
+    are answered with the notice, calmed afterwards or not.
+    """
     if not (folder / "emergency.jsonl").is_file():
         return {}
     texts = [e.text for e in load_emergencies(folder.parent, "test")]
@@ -141,6 +145,9 @@ def _emergency(
 
     report = evaluate_safety(hears, texts, ordinary)
     japanese = [hears(case.text) for case in found if case.language == "ja" and not case.also]
+    # The rules speak to the citizen at once; the model can only take back the alarm of the staff.
+    noticed = [check(case.text) is not None or prediction.emergency for case, prediction in found.items()]
+    report["notices"] = float(np.mean(noticed))
     report["false_alarms_ja"] = float(np.mean(japanese)) if japanese else 0.0
     for name, alone in (
         ("rules", lambda t: check(t) is not None),
