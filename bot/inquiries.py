@@ -526,7 +526,7 @@ def renew_ended(session: Session, draft_id: UUID, *, staff: Staff, today: date, 
     inquiry = for_decision(session, draft.inquiry_id, staff)
     session.refresh(draft)
     if draft.status == DraftStatus.pending and (ended := ended_sources(draft, today)):
-        request_draft(session, inquiry)
+        request_draft(session, inquiry, Wish(**inquiry.wish))
         note(session, inquiry, staff.login, "source_ended", screen, draft=draft.id, articles=sorted(ended))
 
 

@@ -33,6 +33,7 @@ from bot.models import (
     Role,
     Staff,
 )
+from responders.draft import Wish
 from responders.errors import BadArticle
 from responders.knowledge import Article, Passage, split_passages
 from responders.retrieve import Embed, Index
@@ -298,7 +299,7 @@ def _renew_drafts(session: Session, articles: set[str]) -> None:
         session.refresh(inquiry, with_for_update={"key_share": True})
         session.refresh(draft)
         if draft.status == DraftStatus.pending:
-            inquiries.request_draft(session, inquiry)
+            inquiries.request_draft(session, inquiry, Wish(**inquiry.wish))
 
 
 def may_edit(staff: Staff, department_id: str) -> bool:

@@ -11,6 +11,7 @@ from sqlmodel import col
 
 from bot import drafting
 from bot.db import transaction
+from bot.knowledge import import_articles
 from bot.models import (
     AuditEntry,
     Department,
@@ -21,8 +22,9 @@ from bot.models import (
     InquiryStatus,
     Message,
 )
+from responders.knowledge import read_folder
 from responders.llm import Llm
-from tests.city import City, Desk
+from tests.city import DATA, City, Desk
 from tests.responders.conftest import FakeEndpoint, given_sentences
 
 ASK = "粗大ごみの出し方を教えてください"
@@ -67,6 +69,20 @@ def test_a_hint_a_length_and_a_tone_make_another_draft(city: City, desk: Desk) -
     assert '<option value="gentle" selected>' in page
     [entry] = city.all(AuditEntry, AuditEntry.action == "redraft")
     assert json.loads(entry.details)["wish"]["length"] == "short"
+
+
+def test_a_wish_stands_when_the_article_changes(city: City, desk: Desk) -> None:
+    form = _asked(city, desk)
+    assert desk.post(city.case(), "redraft", {**form, "tone": "gentle"}).status_code == 303
+    city.work()
+    cited = _pending(city).passages[0]["article"]
+    [article] = [a for a in read_folder(DATA / "knowledge") if a.id == cited]
+    changed = replace(article, text=article.text + "\n\n受付は市役所でも行います。")
+    with transaction(city.engine) as session:
+        import_articles(session, [changed], actor="test", embed=None, retire_missing=False)
+    assert city.case().status == InquiryStatus.drafting
+    city.work()
+    assert "くださいますようお願いいたします。" in _pending(city).text
 
 
 def test_an_unknown_wish_changes_nothing(city: City, desk: Desk) -> None:
