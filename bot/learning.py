@@ -205,6 +205,11 @@ def champion_folder(session: Session, settings: Settings) -> Path:
     return settings.data_dir / "models" / row.folder if row else settings.effective_classifier_dir
 
 
+def challenger(session: Session) -> RoutingModel | None:
+    """The model that predicts silently."""
+    return _with_status(session, ModelStatus.challenger)
+
+
 def _with_status(session: Session, status: ModelStatus) -> RoutingModel | None:
     """The newest model of a status: the last one decided about, or made."""
     query = select(RoutingModel).where(RoutingModel.status == status)
@@ -338,7 +343,7 @@ class LiveClassifier:
         self._looked = time.monotonic()
         with reading(self._engine) as session:
             self._champion = champion_folder(session, self._settings)
-            row = _with_status(session, ModelStatus.challenger)
+            row = challenger(session)
             self._challenger = self._settings.data_dir / "models" / row.folder if row else None
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -37,7 +37,7 @@ class DepartmentQuality:
     stayed: int
     """Of these, how many ended here."""
     ended: int
-    """Cases that the routing sent somewhere and that ended here."""
+    """Cases that ended here, those that came through the front desk too."""
 
     @property
     def precision(self) -> float | None:
@@ -71,9 +71,9 @@ class Monitoring:
     unknown: float | None
     """Mean share of words the model has never seen."""
     agreement: tuple[int, float] | None
-    """Cases on which the challenger had a view, and how often it was the champion's."""
-    pictures: dict[str, str]
-    """Title to SVG."""
+    """Cases on which the present challenger had a view, and how often it was the champion's."""
+    curves: dict[str, dict[str, list[dict[str, float]]]]
+    """`classifiers.curves.curves` of the ``validation`` set; ``everyday`` as soon as enough cases ended."""
     misfits: list[str]
 
 
@@ -93,15 +93,17 @@ def examine(session: Session, settings: Settings, today: date) -> Monitoring:
     # A second matter carries the first one's prediction: it tells nothing of where it was sent.
     judged = [i for i in cases if not i.emergency and i.linked_to is None]
     finished = [i for i in judged if i.status in learning.FINISHED]
-    pairs = [(today_of(i.prediction["department"]), i.department_id, i) for i in finished]
+    pairs = [(today_of(i.prediction["department"]), today_of(i.department_id)) for i in finished]
+    tops = [(today_of(next(iter(i.prediction["probabilities"]))), i) for i in finished]
+    challenger = learning.challenger(session)
     return Monitoring(
         departments=_quality(pairs, {d.id: d.name for d in departments.values()}),
         wandering=_wandering(cases, transfers),
         transfers_per_case=sum(map(len, transfers.values())) / max(1, len(cases)),
         psi=_psi(facts, predictions),
         unknown=_mean([p["unknown"] for p in predictions if "unknown" in p]),
-        agreement=_agreement(predictions),
-        pictures=_pictures(facts, pairs),
+        agreement=_agreement(predictions, challenger.folder) if challenger else None,
+        curves=_curves(facts, [(top, today_of(i.department_id), i) for top, i in tops], set(departments)),
         misfits=organisation.misfits(facts.get("departments", []), departments, today),
     )
 
@@ -127,10 +129,9 @@ def _transfers(session: Session, ids: Sequence[UUID]) -> dict[UUID, list[Transfe
     return found
 
 
-def _quality(pairs: Sequence[tuple[str, str, Inquiry]], names: Mapping[str, str]) -> list[DepartmentQuality]:
-    routed = [(sent, ended) for sent, ended, _ in pairs if sent in names and sent != FRONT_DESK]
-    sent, ended = Counter(s for s, _ in routed), Counter(e for _, e in routed)
-    stayed = Counter(s for s, e in routed if s == e)
+def _quality(pairs: Sequence[tuple[str, str]], names: Mapping[str, str]) -> list[DepartmentQuality]:
+    sent, ended = Counter(s for s, _ in pairs), Counter(e for _, e in pairs)
+    stayed = Counter(s for s, e in pairs if s == e)
     return [
         DepartmentQuality(name, key, sent[key], stayed[key], ended[key])
         for key, name in names.items()
@@ -150,7 +151,7 @@ def _wandering(cases: Sequence[Inquiry], transfers: Mapping[UUID, list[Transfer]
         if loop or len(rows) >= LOOP_AFTER:
             found.append(Wandering(inquiry, len(rows), loop))
     still_open = {InquiryStatus.drafting, InquiryStatus.awaiting, InquiryStatus.with_person}
-    return sorted(found, key=lambda w: (w.inquiry.status not in still_open, -w.transfers))[:20]
+    return sorted(found, key=lambda w: (w.inquiry.status not in still_open, -w.transfers))
 
 
 def _psi(facts: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -> float | None:
@@ -169,22 +170,40 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _agreement(predictions: Sequence[Mapping[str, Any]]) -> tuple[int, float] | None:
-    views = [(p["department"], p["shadow"]["department"]) for p in predictions if p.get("shadow")]
+def _agreement(predictions: Sequence[Mapping[str, Any]], challenger: str) -> tuple[int, float] | None:
+    views = [
+        (p["department"], p["shadow"]["department"])
+        for p in predictions
+        if p.get("shadow", {}).get("model") == challenger
+    ]
     return (len(views), sum(a == b for a, b in views) / len(views)) if views else None
 
 
-def _pictures(facts: Mapping[str, Any], pairs: Sequence[tuple[str, str, Inquiry]]) -> dict[str, str]:
-    """Both curves of the validation set, and the everyday one as soon as enough cases have ended."""
-    pictures = {}
-    if "curves" in facts:
-        pictures["検証データ: 確信度と正解率"] = reliability_svg(facts["curves"]["reliability"])
-        pictures["検証データ: 自動化率と正解率"] = coverage_svg(facts["curves"]["coverage_accuracy"])
-    if len(pairs) >= ENOUGH:
-        confidence = np.array([max(i.prediction["probabilities"].values()) for _, _, i in pairs])
-        top = [next(iter(i.prediction["probabilities"])) for _, _, i in pairs]
-        right = np.array([label == ended for label, (_, ended, _) in zip(top, pairs, strict=True)])
-        drawn = curves(confidence, right)
-        pictures["実際の案件: 確信度と正解率"] = reliability_svg(drawn["reliability"])
-        pictures["実際の案件: 自動化率と正解率"] = coverage_svg(drawn["coverage_accuracy"])
-    return pictures
+def _curves(
+    facts: Mapping[str, Any], ended: Sequence[tuple[str, str, Inquiry]], departments: Collection[str]
+) -> dict[str, dict[str, list[dict[str, float]]]]:
+    """What confidence is worth.
+
+    Args:
+        facts: See `model_facts`.
+        ended: The most likely label, where the case ended, and the case.
+        departments: Every id; another label is an exit, whose cases the front desk answers.
+    """
+    found = {"validation": facts["curves"]} if "curves" in facts else {}
+    # What the front desk answered itself says nothing about which department was right.
+    told = [(top, place, i) for top, place, i in ended if place != FRONT_DESK or top not in departments]
+    if len(told) >= ENOUGH:
+        confidence = np.array([max(i.prediction["probabilities"].values()) for _, _, i in told])
+        right = np.array([top == place or place == FRONT_DESK for top, place, _ in told])
+        found["everyday"] = curves(confidence, right)
+    return found
+
+
+def pictures(report: Monitoring) -> dict[str, str]:
+    """The curves as SVG, by title."""
+    drawn = {}
+    for name, title in (("validation", "検証データ"), ("everyday", "実際の案件")):
+        if points := report.curves.get(name):
+            drawn[f"{title}: 確信度と正解率"] = reliability_svg(points["reliability"])
+            drawn[f"{title}: 自動化率と正解率"] = coverage_svg(points["coverage_accuracy"])
+    return drawn

@@ -51,6 +51,7 @@ def _routing(report: monitoring.Monitoring, registry: CollectorRegistry) -> None
         for row in report.departments:
             if (value := getattr(row, attribute)) is not None:
                 gauge.labels(row.department).set(value)
+    _curves(report, registry)
     single = {
         "madoguchi_routing_transfers_per_case": ("Transfers by people per case", report.transfers_per_case),
         "madoguchi_routing_wandering_cases": ("Cases that were passed around", len(report.wandering)),
@@ -65,6 +66,18 @@ def _routing(report: monitoring.Monitoring, registry: CollectorRegistry) -> None
     for name, (text, number) in single.items():
         if number is not None:
             Gauge(name, text, registry=registry).set(number)
+
+
+def _curves(report: monitoring.Monitoring, registry: CollectorRegistry) -> None:
+    drawn = {
+        "reliability": ("Share right at a confidence", "confidence"),
+        "coverage_accuracy": ("Share right when so much is routed without a person", "coverage"),
+    }
+    for name, (text, label) in drawn.items():
+        gauge = Gauge(f"madoguchi_routing_{name}", text, ["set", label], registry=registry)
+        for source, points in report.curves.items():
+            for point in points[name]:
+                gauge.labels(source, f"{point[label]:.2f}").set(point["accuracy"])
 
 
 def _gauges(session: Session) -> list[tuple[str, str, int]]:

@@ -40,10 +40,18 @@ DecidingOverseer = Annotated[Staff, Depends(_deciding_overseer, scope="function"
 DecidingAdmin = Annotated[Staff, Depends(_deciding_admin, scope="function")]
 
 
-@router.get("", response_class=HTMLResponse)
-def overview(_staff: Overseer, session: SessionDep, signed_in: SignedIn, request: Request) -> str:
-    """All queues with counts and oldest age, and whatever a person must look at."""
+def _served_model(request: Request) -> modes.Identity | None:
     llm = request.app.state.llm
+    return modes.identify(llm) if llm else None
+
+
+# First among a route's parameters: a model server that hangs must not be asked within a transaction.
+ServedModel = Annotated[modes.Identity | None, Depends(_served_model)]
+
+
+@router.get("", response_class=HTMLResponse)
+def overview(model: ServedModel, _staff: Overseer, session: SessionDep, signed_in: SignedIn) -> str:
+    """All queues with counts and oldest age, and whatever a person must look at."""
     return page(
         "supervise.html",
         **frame_values(session, signed_in),
@@ -51,7 +59,7 @@ def overview(_staff: Overseer, session: SessionDep, signed_in: SignedIn, request
         deliveries=reports.troubled_deliveries(session),
         events=reports.odd_events(session),
         loose=reports.loose_messages(session),
-        mode=modes.standing(session, modes.identify(llm)) if llm else None,
+        mode=modes.standing(session, model) if model else None,
         limits_ja=reports.LIMITS_JA,
         outbox_ja=reports.OUTBOX_JA,
         now=now(),
@@ -78,10 +86,12 @@ def routing(
 ) -> str:
     """How well the routing serves each department, what it could learn, and which model routes."""
     zone = request.app.state.city.calendar.zone
+    report = monitoring.examine(session, settings, now().astimezone(zone).date())
     return page(
         "routing.html",
         **frame_values(session, signed_in),
-        report=monitoring.examine(session, settings, now().astimezone(zone).date()),
+        report=report,
+        pictures=monitoring.pictures(report),
         lessons=learning.lessons(session),
         models=session.exec(
             select(RoutingModel).order_by(col(RoutingModel.created_at).desc()).limit(10)
@@ -140,12 +150,12 @@ def switch_drafting(
 
 @router.post("/mode")
 def switch_mode(
-    staff: DecidingAdmin, session: SessionDep, request: Request, mode: Annotated[Mode, Form()]
+    model: ServedModel, staff: DecidingAdmin, session: SessionDep, mode: Annotated[Mode, Form()]
 ) -> Response:
     """An administrator lets the model read citizens' messages, or no longer."""
-    if (llm := request.app.state.llm) is None:
+    if model is None:
         raise modes.NotEvaluated
-    modes.switch(session, mode, modes.identify(llm), staff=staff, screen=SCREEN)
+    modes.switch(session, mode, model, staff=staff, screen=SCREEN)
     return RedirectResponse("/supervise#mode", 303)
 
 

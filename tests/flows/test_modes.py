@@ -1,10 +1,11 @@
 """The model reads citizens' messages only where it earned it and an administrator decided so."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
-from bot import modes
+from bot import audit, modes
 from bot.db import transaction
 from bot.models import AuditEntry, Draft, DraftingMode, DraftStatus, Role
 from tests.city import City, Desk
@@ -47,6 +48,21 @@ def _drafted(city: City, text: str = ASK) -> Draft:
     draft: Draft
     [draft] = city.all(Draft, Draft.status == DraftStatus.pending)
     return draft
+
+
+def test_a_slow_model_server_is_not_asked_within_a_transaction(
+    writing: City, admin: Desk, model: FakeEndpoint
+) -> None:
+    class WritingMeanwhile(list[str]):
+        """A server that answers only after somebody else could write."""
+
+        def __iter__(self) -> Iterator[str]:
+            with transaction(writing.engine) as session:
+                audit.record(session, actor="test", action="write", subject="test:1")
+            return super().__iter__()
+
+    model.models = WritingMeanwhile(["served-model"])
+    assert "served-model" in admin.page("/supervise")
 
 
 def test_an_unmeasured_model_stays_blind_to_the_message(

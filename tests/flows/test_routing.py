@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from bot import learning, monitoring, organisation, workflow
+from bot import conversations, learning, monitoring, organisation, workflow
 from bot.city import BadCityFile, load
 from bot.db import now, reading, transaction
 from bot.models import (
@@ -194,10 +194,39 @@ def test_precision_and_recall_come_from_where_cases_ended(city: City) -> None:
     assert by_id["waste_environment"].recall == 1.0
     assert by_id["general_affairs"].recall == 0.0
     assert by_id["tax"].precision is None
-    assert {"検証データ: 確信度と正解率", "検証データ: 自動化率と正解率"} <= set(report.pictures)
-    assert (
-        'madoguchi_routing_precision{department="waste_environment"} 0.5' in city.client.get("/metrics").text
-    )
+    assert set(monitoring.pictures(report)) == {"検証データ: 確信度と正解率", "検証データ: 自動化率と正解率"}
+    told = city.client.get("/metrics").text
+    assert 'madoguchi_routing_precision{department="waste_environment"} 0.5' in told
+    assert 'madoguchi_routing_coverage_accuracy{coverage="1.00",set="validation"} 0.9' in told
+    assert 'madoguchi_routing_reliability{confidence="0.9' in told
+
+
+def test_everyday_curves_know_exits_successors_and_what_the_front_desk_answers(
+    city: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitoring, "ENOUGH", 4)
+    ended = (
+        ("water", "water", 0.95), ("waste_environment", "waste_environment", 0.95), ("tax", "water", 0.95),
+        ("tax", "front_desk", 0.95), ("out_of_scope", "front_desk", 0.95),
+    )  # fmt: skip
+    with transaction(city.engine) as session:
+        for number, (label, place, chance) in enumerate(ended):
+            conversation = conversations.of_citizen(session, "line", f"U{number:032x}")
+            session.add(
+                Inquiry(
+                    conversation_id=conversation.id, receipt_number=f"R-{number}", department_id=place,
+                    status=InquiryStatus.closed, due_at=now(),
+                    prediction={"department": label, "probabilities": {label: chance}},
+                )
+            )  # fmt: skip
+    _end(city, "waste_environment", "general_affairs")
+    with reading(city.engine) as session:
+        report = monitoring.examine(session, city.settings, now().date())
+    [point] = report.curves["everyday"]["reliability"]
+    assert (point["n"], point["accuracy"]) == (4, 0.75)
+    by_id = {row.department: row for row in report.departments}
+    assert by_id["general_affairs"].precision == 1.0
+    assert len(monitoring.pictures(report)) == 4
 
 
 @pytest.fixture
