@@ -258,7 +258,9 @@ def test_zoomed_pages_need_no_sideways_scrolling(browser: Browser, site: str, si
 
 def test_ticking_sentences_makes_a_draft_of_exactly_these(browser: Browser, site: str) -> None:
     ask(browser, site)
-    desk = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    # Without JavaScript, which would submit each tick (tests/browser/test_desk.py), the button does it.
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, java_script_enabled=False)
+    desk = context.new_page()
     sign_in(desk, site)
     desk.locator("a.row").first.click()
     boxes = desk.locator("#choices input[name=passage]")

@@ -27,7 +27,8 @@ def own_data(data_dir: Path, tmp_path: Path) -> Path:
 def test_the_folder_holds_everything(trained: Path) -> None:
     names = sorted(p.name for p in trained.iterdir())
     facts = ["known_words.txt", "labels.json", "manifest.json", "metrics.json"]
-    assert names == [*facts, "model.onnx", "model.words.bin", "model_card.md", "ngrams.npz", "tokenizer.json"]
+    model = ["model.onnx", "model.words.bin", "model_card.md", "ngrams.npz", "tokenizer.json", "valid.npz"]
+    assert names == [*facts, *model]
     metrics = json.loads((trained / "metrics.json").read_text())
     assert metrics["epochs"][0]["epoch"] == 0
     assert set(metrics["valid"]) == {"accuracy", "macro_f1", "coverage", "mean_set_size"}
