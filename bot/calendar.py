@@ -3,9 +3,27 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import yaml
+
+
+class Dated(Protocol):
+    """What counts from one day to another."""
+
+    @property
+    def valid_from(self) -> date | None:
+        """First day; None: open."""
+
+    @property
+    def valid_to(self) -> date | None:
+        """Last day; None: open."""
+
+
+def valid_on(dated: Dated, today: date) -> bool:
+    """Whether a department works, or an article may be quoted, on this day."""
+    return (dated.valid_from or today) <= today <= (dated.valid_to or today)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 
 from bot import audit, inquiries
+from bot.calendar import valid_on
 from bot.db import now, reading, transaction
 from bot.errors import Conflict, NotAllowed, NotFound, TextRefused
 from bot.models import (
@@ -618,11 +619,6 @@ def _vectors(rows: Iterable[KnowledgePassage]) -> NDArray[np.float32] | None:
     return np.stack([np.frombuffer(blob or b"", "<f2") for blob in blobs]).astype(np.float32)
 
 
-def in_force_on(item: KnowledgeArticle | Passage, today: date) -> bool:
-    """Whether a day lies between the first and the last day on which an article may be quoted."""
-    return (item.valid_from or today) <= today <= (item.valid_to or today)
-
-
 def article_versions(session: Session, articles: Iterable[str], today: date) -> dict[str, KnowledgeArticle]:
     """The articles in force among these ids, for links and titles on a screen."""
     query = select(KnowledgeArticle).where(_in_force(), col(KnowledgeArticle.article).in_(list(articles)))
@@ -632,7 +628,7 @@ def article_versions(session: Session, articles: Iterable[str], today: date) -> 
 def passages_of(session: Session, articles: Iterable[str]) -> list[Passage]:
     """Every sentence of these articles' versions in force in reading order, titles left out.
 
-    `in_force_on` says whether it may be ticked today.
+    `bot.calendar.valid_on` says whether it may be ticked today.
     """
     query = _searchable("public", "canned").where(
         col(KnowledgeArticle.article).in_(list(articles)), col(KnowledgePassage.ordinal) > 0
@@ -716,7 +712,7 @@ def listing(
             department=name,
             used=used.get(row.article, 0),
             overdue=row.review_on is not None and row.review_on < today,
-            quotable=in_force_on(row, today),
+            quotable=valid_on(row, today),
         )
         for row, name in rows
     ], total

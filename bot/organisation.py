@@ -7,12 +7,8 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from bot import audit, city, inquiries
+from bot.calendar import valid_on
 from bot.models import FRONT_DESK, OPEN_STATUSES, Department, Inquiry, Staff
-
-
-def in_force(department: Department, today: date) -> bool:
-    """Whether the department works on this day."""
-    return (department.valid_from or today) <= today <= (department.valid_to or today)
 
 
 def responsible(departments: Mapping[str, Department], department_id: str, today: date) -> str:
@@ -25,7 +21,7 @@ def responsible(departments: Mapping[str, Department], department_id: str, today
     while department_id in departments and department_id not in seen:
         seen.add(department_id)
         department = departments[department_id]
-        if in_force(department, today):
+        if valid_on(department, today):
             return department_id
         department_id = department.successor_id or FRONT_DESK
     return FRONT_DESK
@@ -69,13 +65,13 @@ def _left_behind(departments: Mapping[str, Department], today: date) -> SelectOf
     ended = [
         d.id
         for d in departments.values()
-        if not in_force(d, today) and responsible(departments, d.id, today) != FRONT_DESK
+        if not valid_on(d, today) and responsible(departments, d.id, today) != FRONT_DESK
     ]
     return select(Staff).where(col(Staff.department_id).in_(ended))
 
 
 def _stranded(departments: Mapping[str, Department], today: date) -> SelectOfScalar[Inquiry]:
-    ended = [d.id for d in departments.values() if not in_force(d, today)]
+    ended = [d.id for d in departments.values() if not valid_on(d, today)]
     return select(Inquiry).where(
         col(Inquiry.department_id).in_(ended), col(Inquiry.status).in_(OPEN_STATUSES)
     )
@@ -101,6 +97,6 @@ def misfits(labels: Sequence[str], departments: Mapping[str, Department], today:
             troubles.append(f"振り分けモデルが知る課「{name}」は廃止され、引継先がありません。")
     taken_over = {responsible(departments, label, today) for label in labels}
     for department in departments.values():
-        if department.id != FRONT_DESK and in_force(department, today) and department.id not in taken_over:
+        if department.id != FRONT_DESK and valid_on(department, today) and department.id not in taken_over:
             troubles.append(f"「{department.name}」を振り分けモデルが知りません。学習し直してください。")
     return troubles

@@ -17,15 +17,15 @@ from bot import (
     drafting,
     incidents,
     inquiries,
-    organisation,
     reports,
     second_text,
     sources,
     templating,
 )
+from bot.calendar import valid_on
 from bot.db import now
 from bot.errors import CaseChanged, Conflict, DraftingOff, NotFound, SourceEnded, TextRefused
-from bot.knowledge import article_versions, find_articles, in_force_on, passages_of
+from bot.knowledge import article_versions, find_articles, passages_of
 from bot.models import FRONT_DESK, Approval, Draft, KnowledgeArticle, Role
 from bot.routes.deps import COOKIE, Deciding, SessionDep, SettingsDep, SignedIn, TokenCookie, TypedSecond
 from bot.second_text import Second
@@ -176,12 +176,12 @@ def case_page(
         others=incidents.others(session, case.inquiry, signed_in[0]),
         also={entry.partition(":")[0] for entry in also},
         articles=article_versions(session, articles, today),
-        targets=[d for d in case.departments if organisation.in_force(d, today)],
+        targets=[d for d in case.departments if valid_on(d, today)],
         choices=choices,
         words=words,
         found=found,
         canned=canned,
-        ended={item.article for item in offered if not in_force_on(item, today)},
+        ended={item.article for item in offered if not valid_on(item, today)},
         past=sources.past_answers(session, case.inquiry, frame) if case.draft else [],
         ticked={f"{p['article']}#{p['ordinal']}" for p in case.draft.passages} if case.draft else set(),
         approvals=reports.approvals(session, inquiry_id),
