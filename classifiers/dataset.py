@@ -73,6 +73,16 @@ def load_labels(data_dir: Path) -> Labels:
     return Labels(departments, exits, costs)
 
 
+def load_taught_labels(data_dir: Path) -> Labels:
+    """The classes that training makes: those of `load_labels` that the training set teaches.
+
+    Raises:
+        BadDataset: See `load_labels` and `load_split`.
+    """
+    labels = load_labels(data_dir)
+    return labels.taught(load_split(data_dir, "train", labels))
+
+
 def load_split(data_dir: Path, split: str, labels: Labels) -> list[Example]:
     """Read one of ``train``, ``valid`` and ``test``.
 

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from classifiers.artefact import file_hash, read_manifest
-from classifiers.dataset import INQUIRIES, load_labels, load_split
+from classifiers.dataset import INQUIRIES, load_taught_labels
 from classifiers.errors import ModelNotLoaded
 
 DEFAULT_DATA = Path(__file__).resolve().parent.parent / "data"
@@ -37,10 +37,9 @@ def inputs_hash(data_dir: Path, backbone: str | Path) -> str:
         64 hex digits.
 
     Raises:
-        BadDataset: See `classifiers.dataset.load_split`.
+        BadDataset: See `classifiers.dataset.load_taught_labels`.
     """
-    labels = load_labels(data_dir)
-    labels = labels.taught(load_split(data_dir, "train", labels))
+    labels = load_taught_labels(data_dir)
     files = [data_dir / INQUIRIES / f"{s}.jsonl" for s in ("train", "valid", "emergency")]
     files += [Path(__file__).with_name(f"{module}.py") for module in _CODE]
     parts = [str(backbone), repr(labels), *(f"{path.name} {file_hash(path)}" for path in files)]

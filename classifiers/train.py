@@ -44,7 +44,7 @@ from classifiers.backbone import DEFAULT, fetch_backbone
 from classifiers.calibrate import Calibration, calibrate_groups, fit_temperature, softmax
 from classifiers.card import render
 from classifiers.curves import curves
-from classifiers.dataset import Labels, load_emergencies, load_labels, load_split
+from classifiers.dataset import Labels, load_emergencies, load_split, load_taught_labels
 from classifiers.department import GROUPS, KNOWN_WORDS, NGRAMS, VALID, group_of
 from classifiers.errors import ModelNotLoaded
 from classifiers.export import export_int8
@@ -132,8 +132,7 @@ def train(
     _fix_seeds(recipe)
     inputs = inputs_hash(data_dir, backbone)
 
-    labels = load_labels(data_dir)
-    labels = labels.taught(load_split(data_dir, "train", labels))
+    labels = load_taught_labels(data_dir)
     folder = fetch_backbone(str(backbone), cache_dir)
     tokenizer = load_tokenizer(folder / "tokenizer.json")
     limit = min(recipe.max_tokens, int(read_manifest(folder, only=())["max_tokens"]))
