@@ -93,8 +93,9 @@ def examine(session: Session, settings: Settings, today: date) -> Monitoring:
     # A second matter carries the first one's prediction: it tells nothing of where it was sent.
     judged = [i for i in cases if not i.emergency and i.linked_to is None]
     finished = [i for i in judged if i.status in learning.FINISHED]
-    pairs = [(today_of(i.prediction["department"]), today_of(i.department_id)) for i in finished]
-    tops = [(today_of(next(iter(i.prediction["probabilities"]))), i) for i in finished]
+    ended = [(today_of(i.department_id), i) for i in finished]
+    pairs = [(today_of(i.prediction["department"]), place) for place, i in ended]
+    tops = [(today_of(next(iter(i.prediction["probabilities"]))), place, i) for place, i in ended]
     challenger = learning.challenger(session)
     return Monitoring(
         departments=_quality(pairs, {d.id: d.name for d in departments.values()}),
@@ -103,7 +104,7 @@ def examine(session: Session, settings: Settings, today: date) -> Monitoring:
         psi=_psi(facts, predictions),
         unknown=_mean([p["unknown"] for p in predictions if "unknown" in p]),
         agreement=_agreement(predictions, challenger.folder) if challenger else None,
-        curves=_curves(facts, [(top, today_of(i.department_id), i) for top, i in tops], set(departments)),
+        curves=_curves(facts, tops, departments),
         misfits=organisation.misfits(facts.get("departments", []), departments, today),
     )
 
