@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from bot import drafting, second_text
 from bot.calendar import Calendar, load_calendar
 from bot.errors import BotError, NotSignedIn, StorageUnavailable
+from bot.knowledge import Knowledge
 from bot.routes import api, desk, knowledge, line, record, supervise, webchat
 from bot.routes import second_text as second_text_routes
 from bot.settings import Settings
@@ -33,16 +34,20 @@ class City:
     seconds: second_text.Frames
 
 
-def create_app(settings: Settings, engine: Engine, llm: Llm | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, engine: Engine, llm: Llm | None = None, articles: Knowledge | None = None
+) -> FastAPI:
     """The application; the database must be migrated and the city's files loaded.
 
     Args:
         settings: Of this process.
         engine: The database.
         llm: Writes before a caseworker's eyes; None: those buttons are not shown.
+        articles: What a caseworker searches; None: by words only.
     """
     app = FastAPI(title="Madoguchi", docs_url=None, redoc_url=None)
     app.state.settings, app.state.engine, app.state.llm = settings, engine, llm
+    app.state.articles = articles or Knowledge(engine, None)
     app.state.city = City(
         load_calendar(settings.city_dir / "calendar.yaml"),
         drafting.load_frame(settings.city_dir),

@@ -81,9 +81,10 @@ def _serve_web(settings: Settings) -> None:
 
     from bot.app import create_app
     from bot.db import make_engine
-    from bot.services import load_llm
+    from bot.services import load_knowledge, load_llm
 
-    app = create_app(settings, make_engine(settings.effective_database_url), load_llm(settings))
+    engine = make_engine(settings.effective_database_url)
+    app = create_app(settings, engine, load_llm(settings), load_knowledge(settings, engine))
     uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=3)
 
 

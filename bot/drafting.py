@@ -188,7 +188,8 @@ def may_draft(session: Session, inquiry_id: UUID, settings: Settings) -> bool:
 
 def recompose(
     session: Session,
-    draft_id: UUID,
+    inquiry: Inquiry,
+    draft_id: UUID | None,
     passages: Sequence[Passage],
     frame: Frame,
     *,
@@ -196,20 +197,18 @@ def recompose(
     seen_version: int,
     screen: str,
 ) -> None:
-    """Make the pending draft of the sentences a caseworker ticked, verbatim, without any model.
+    """Make the pending draft, or the first one, of the sentences a caseworker ticked, without any model.
 
     Raises:
         TextRefused: Nothing is ticked. Others: `inquiries.recompose`.
     """
-    draft_row = session.get(Draft, draft_id)
-    if draft_row is None or not passages:
+    if not passages:
         raise TextRefused("根拠の文を一つ以上選んでください。")
-    inquiry = session.get_one(Inquiry, draft_row.inquiry_id)
     department = session.get_one(Department, inquiry.department_id)
     result = compose(passages, register=register(session, frame.city), tone=Wish(**inquiry.wish).tone)
     text = frame.around(result.body, department, inquiry.receipt_number)
     inquiries.recompose(
-        session, draft_id, result, text, staff=staff, seen_version=seen_version, screen=screen
+        session, inquiry.id, draft_id, result, text, staff=staff, seen_version=seen_version, screen=screen
     )
 
 

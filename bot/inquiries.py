@@ -284,20 +284,8 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
         off = "drafting_off" in result.flags
         hand_off(session, inquiry, HandOffReason.drafting_off if off else HandOffReason.no_words)
         return True
-    sources = result.passages if result.status == "drafted" else ()
-    draft = Draft(
-        inquiry_id=inquiry.id,
-        status=DraftStatus.pending,
-        origin="",
-        text="",
-        ready=False,
-        passages=_plain(sources),
-        article_versions=_versions(session, sources),
-    )
-    _word(draft, text, result)
-    session.add(draft)
-    session.flush()
-    _queue_draft(session, inquiry, draft, result.status)
+    draft = _empty(inquiry)
+    _stand_on(session, inquiry, draft, result, text)
     note(
         session,
         inquiry,
@@ -308,9 +296,22 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
         origin=draft.origin,
         ready=draft.ready,
         model=_for_log(draft.model),
-        passages=[p.id for p in sources],
+        passages=[p.id for p in result.passages if result.status == "drafted"],
     )
     return True
+
+
+def _empty(inquiry: Inquiry) -> Draft:
+    return Draft(inquiry_id=inquiry.id, status=DraftStatus.pending, origin="", text="", ready=False)
+
+
+def _stand_on(session: Session, inquiry: Inquiry, draft: Draft, result: DraftResult, text: str) -> None:
+    """Give a draft its sources and wording, and its case the queue that fits them."""
+    sources = result.passages if result.status == "drafted" else ()
+    _word(draft, text, result)
+    draft.passages, draft.article_versions = _plain(sources), _versions(session, sources)
+    session.add(draft)
+    _queue_draft(session, inquiry, draft, result.status)
 
 
 def pending_draft(session: Session, inquiry_id: UUID, *, hold: bool = False) -> Draft | None:
@@ -350,7 +351,8 @@ def improve(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
 
 def recompose(
     session: Session,
-    draft_id: UUID,
+    inquiry_id: UUID,
+    draft_id: UUID | None,
     result: DraftResult,
     text: str,
     *,
@@ -364,7 +366,8 @@ def recompose(
 
     Args:
         session: The caller's transaction.
-        draft_id: The draft on their screen.
+        inquiry_id: The case.
+        draft_id: The draft on their screen; None: there was none, so this makes one.
         result: Composed from the ticked passages.
         text: The whole reply around it.
         staff: Who ticked; the ticks are kept, for they show which sentences answer.
@@ -374,22 +377,23 @@ def recompose(
     Raises:
         NotFound, NotAllowed, DraftNotPending, CaseChanged: See `approve`.
     """
-    draft = session.get(Draft, draft_id)
-    if draft is None:
+    inquiry = for_decision(session, inquiry_id, staff)
+    draft = session.get(Draft, draft_id) if draft_id else _empty(inquiry)
+    if draft is None or draft.inquiry_id != inquiry.id:
         raise NotFound
-    inquiry = for_decision(session, draft.inquiry_id, staff)
     if draft.status != DraftStatus.pending:
         raise DraftNotPending
-    if inquiry.version != seen_version:
+    if inquiry.version != seen_version or not (draft_id or takes_draft(inquiry)):
         raise CaseChanged
     before = [p["article"] + "#" + str(p["ordinal"]) for p in draft.passages]
-    _word(draft, text, result)
-    draft.passages = _plain(result.passages)
-    draft.article_versions = _versions(session, result.passages)
-    session.add(draft)
-    _queue_draft(session, inquiry, draft, result.status)
+    _stand_on(session, inquiry, draft, result, text)
     ticked = [p.id for p in result.passages]
     note(session, inquiry, staff.login, "recompose", screen, draft=draft.id, before=before, ticked=ticked)
+
+
+def takes_draft(inquiry: Inquiry) -> bool:
+    """Whether a person may make the first draft of a case that shows none."""
+    return inquiry.status == InquiryStatus.with_person
 
 
 def _word(draft: Draft, text: str, result: DraftResult) -> None:

@@ -502,8 +502,8 @@ class Knowledge:
     Args:
         engine: The product's database.
         embed: Encodes questions; None: lexical search only.
-        embed_passages: Encodes the passages that the console, which has no encoder, or a large import saved
-            without vectors. While there are such passages, the search is lexical only.
+        embed_passages: Encodes the passages that the console or a large import saved without vectors. While
+            there are such passages, the search is lexical only.
     """
 
     def __init__(self, engine: Engine, embed: Embed | None, embed_passages: Embed | None = None) -> None:

@@ -110,12 +110,17 @@ def build(settings: Settings, engine: Engine) -> Services:
     )
 
 
-def load_writer(settings: Settings, engine: Engine) -> drafting.Writer:
-    """What drafting needs."""
+def load_knowledge(settings: Settings, engine: Engine) -> Knowledge:
+    """The search over the articles in force."""
     encoder = _load_encoder(settings)
     query, passage = (_embedding(encoder, kind) if encoder else None for kind in ("query", "passage"))
+    return Knowledge(engine, query, passage)
+
+
+def load_writer(settings: Settings, engine: Engine) -> drafting.Writer:
+    """What drafting needs."""
     return drafting.Writer(
-        knowledge=Knowledge(engine, query, passage),
+        knowledge=load_knowledge(settings, engine),
         llm=load_llm(settings),
         frame=drafting.load_frame(settings.city_dir),
         zone=load_calendar(settings.city_dir / "calendar.yaml").zone,

@@ -13,12 +13,13 @@ from sqlmodel import Session, col, select
 from bot import inquiries
 from bot.db import now
 from bot.drafting import Frame, register
-from bot.knowledge import find_articles, passages_of
-from bot.models import Approval, Department, Draft, Inquiry, KnowledgeArticle
+from bot.knowledge import article_versions, find_articles, passages_of
+from bot.models import FRONT_DESK, Approval, Department, Draft, Inquiry, KnowledgeArticle
 from bot.privacy import mask
 from bot.second_text import japanese_part
 from responders.japanese import words
 from responders.knowledge import Passage, split_sentences
+from responders.retrieve import Index
 
 PAST = "case:"
 """Marks a passage of a past answer; the receipt number follows."""
@@ -26,6 +27,7 @@ WINDOW = timedelta(days=365)
 MOST_COMPARED = 200
 MOST_OFFERED = 3
 LEAST_LIKE = 0.35
+MOST_FOUND = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,22 @@ def _as_passages(inquiry: Inquiry, body: str) -> tuple[Passage, ...]:
 def canned(session: Session, inquiry: Inquiry) -> list[KnowledgeArticle]:
     """The department's canned answers (定型回答): articles that are offered by hand and never searched."""
     return find_articles(session, data_class="canned", department_id=inquiry.department_id)
+
+
+def look_up(
+    session: Session, index: Index, inquiry: Inquiry, words: str, today: date
+) -> list[KnowledgeArticle]:
+    """Articles for a caseworker's words.
+
+    First what drafting's own search finds among those of the case's department in force today, best first; at
+    the front desk among all. Then, of any department and date, those that hold every word.
+    """
+    department = None if inquiry.department_id == FRONT_DESK else inquiry.department_id
+    hits = [hit.article for hit in index.search(words, top=MOST_FOUND, department=department, today=today)]
+    rows = article_versions(session, hits, today)
+    found = {article: rows[article] for article in hits if article in rows}
+    named = find_articles(session, words=words, limit=2 * MOST_FOUND)
+    return [*found.values(), *(row for row in named if row.article not in found)]
 
 
 def ticked(

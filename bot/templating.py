@@ -26,7 +26,7 @@ _ACTION_JA = {
     "propose": "下書きを作成",
     "reword": "下書きを言い換え",
     "second_text": "第2の文(やさしい日本語・外国語)を変更",
-    "recompose": "根拠の文を選び直し",
+    "recompose": "根拠の文を選択",
     "hand_off": "職員へ引継ぎ",
     "read": "閲覧",
     "approve": "承認",

@@ -25,13 +25,14 @@ from bot import (
 from bot.calendar import valid_on
 from bot.db import now
 from bot.errors import CaseChanged, Conflict, DraftingOff, NotFound, SourceEnded, TextRefused
-from bot.knowledge import article_versions, find_articles, passages_of
+from bot.knowledge import Knowledge, article_versions, passages_of
 from bot.models import FRONT_DESK, Approval, Draft, KnowledgeArticle, Role
 from bot.routes.deps import COOKIE, Deciding, SessionDep, SettingsDep, SignedIn, TokenCookie, TypedSecond
 from bot.second_text import Second
 from bot.templating import page
 from responders.draft import NEAR, Length, Tone, Wish
 from responders.knowledge import Passage
+from responders.retrieve import Index
 
 router = APIRouter(prefix="/desk")
 SCREEN = "desk"
@@ -104,13 +105,26 @@ def queue(session: SessionDep, signed_in: SignedIn, department: str = "", done: 
     )
 
 
+Words = Annotated[str, Query(max_length=100)]
+
+
+def _articles(request: Request, words: Words = "") -> Index | None:
+    articles: Knowledge = request.app.state.articles
+    return articles.index() if words.strip() else None
+
+
+# First among a route's parameters: an index that is read anew must not be within a transaction.
+ArticlesDep = Annotated[Index | None, Depends(_articles)]
+
+
 @router.get("/cases/{inquiry_id}", response_class=HTMLResponse)
 def show_case(
+    index: ArticlesDep,
     request: Request,
     inquiry_id: UUID,
     session: SessionDep,
     signed_in: SignedIn,
-    words: Annotated[str, Query(max_length=100)] = "",
+    words: Words = "",
     article: Annotated[list[str] | None, Query()] = None,
 ) -> str:
     """One case; reading is logged too.
@@ -125,7 +139,9 @@ def show_case(
         subject=f"inquiry:{case.inquiry.receipt_number}",
         screen=SCREEN,
     )
-    return case_page(request, session, signed_in, inquiry_id, words=words, more=article or ())
+    today = drafting.local_today(request.app.state.city.calendar.zone, now())
+    found = sources.look_up(session, index, case.inquiry, words, today) if index else []
+    return case_page(request, session, signed_in, inquiry_id, words=words, found=found, more=article or ())
 
 
 def case_page(
@@ -140,6 +156,7 @@ def case_page(
     confirmed: Collection[str] = (),
     also: Collection[str] = (),
     words: str = "",
+    found: Collection[KnowledgeArticle] = (),
     more: Collection[str] = (),
     second: Second | None = None,
     second_reason: str = "",
@@ -152,8 +169,8 @@ def case_page(
     place = request.app.state.city
     frame, today = place.frame, drafting.local_today(place.calendar.zone, now())
     choices = passages_of(session, articles)
-    found = find_articles(session, words=words, limit=10) if words.strip() else []
-    canned = sources.canned(session, case.inquiry) if case.draft else []
+    choosing = case.draft is not None or inquiries.takes_draft(case.inquiry)
+    canned = sources.canned(session, case.inquiry) if choosing else []
     offered: list[Passage | KnowledgeArticle] = [*choices, *found, *canned]
     shown = text if text is not None and not by_hand else (case.draft.text if case.draft else "")
     return page(
@@ -177,12 +194,13 @@ def case_page(
         also={entry.partition(":")[0] for entry in also},
         articles=article_versions(session, articles, today),
         targets=[d for d in case.departments if valid_on(d, today)],
+        choosing=choosing,
         choices=choices,
         words=words,
         found=found,
         canned=canned,
         ended={item.article for item in offered if not valid_on(item, today)},
-        past=sources.past_answers(session, case.inquiry, frame) if case.draft else [],
+        past=sources.past_answers(session, case.inquiry, frame) if choosing else [],
         ticked={f"{p['article']}#{p['ordinal']}" for p in case.draft.passages} if case.draft else set(),
         approvals=reports.approvals(session, inquiry_id),
         can_reword=request.app.state.llm is not None
@@ -358,12 +376,15 @@ def write_by_hand(
 def recompose(
     inquiry_id: UUID,
     decision: DecisionDep,
-    draft_id: Annotated[UUID, Form()],
     version: Version,
+    draft_id: Annotated[UUID | None, Form()] = None,
     passage: Annotated[list[str] | None, Form()] = None,
 ) -> Response:
-    """The person ticked other sentences: the draft is made of exactly these, at once."""
-    place = decision.request.app.state.city
+    """The person ticked other sentences: the draft is made of exactly these, at once.
+
+    Without a ``draft_id`` the case has none yet.
+    """
+    place, settings = decision.request.app.state.city, decision.request.app.state.settings
 
     def verb() -> None:
         case = reports.case(decision.session, inquiry_id, decision.staff)
@@ -371,6 +392,7 @@ def recompose(
         chosen = sources.ticked(decision.session, case.inquiry, passage or [], place.frame, today)
         drafting.recompose(
             decision.session,
+            case.inquiry,
             draft_id,
             chosen,
             place.frame,
@@ -378,6 +400,8 @@ def recompose(
             seen_version=version,
             screen=SCREEN,
         )
+        if draft_id is None and settings.easy_japanese == "always":
+            second_text.attach_easy(decision.session, inquiry_id, place.frame, place.seconds)
 
     return decision.run(inquiry_id, verb)
 

@@ -185,6 +185,55 @@ def test_a_case_without_a_source_can_take_an_article_that_a_person_looks_up(
     assert "見つかりませんでした" in desk.page(f"/desk/cases/{city.case().id}?words={quote('ぽぽぽ')}")
 
 
+def _without_a_draft(city: City, desk: Desk) -> None:
+    """The pending draft was sent back: a person goes on, without one."""
+    city.line_says("引っ越しで要らなくなった大きなたんすはどう捨てますか")
+    city.work()
+    form = {**desk.form(city.case()), "reason": "記事が違う"}
+    assert desk.post(city.case(), "return", form).status_code == 303
+    assert city.case().status == InquiryStatus.with_person
+    assert city.case().department_id == "waste_environment"
+
+
+def test_a_case_without_a_draft_gets_one_from_an_article_that_a_person_looks_up(
+    city: City, desk: Desk
+) -> None:
+    _without_a_draft(city, desk)
+    colleague = desk.form(city.case())
+    assert "draft_id" not in colleague
+    page = desk.page(f"/desk/cases/{city.case().id}?words={quote('要らない大型の家具を運んでもらう値段')}")
+    assert "article=waste-bulky" in page, "found as drafting finds: no article holds these words"
+    listed = PASSAGE.findall(desk.page(f"/desk/cases/{city.case().id}?article=waste-bulky"))
+    form = {**desk.form(city.case()), "passage": listed[:2]}
+    assert desk.post(city.case(), "recompose", {**form, "passage": []}).status_code == 422
+    assert desk.post(city.case(), "recompose", form).status_code == 303
+    draft = _pending(city)
+    assert (draft.origin, draft.ready, len(draft.passages)) == ("template", True, 2)
+    assert city.case().status == InquiryStatus.awaiting
+    assert desk.post(city.case(), "recompose", {**colleague, "passage": listed[:1]}).status_code == 409
+    assert desk.post(city.case(), "approve", desk.form(city.case())).status_code == 303
+    assert city.case().status == InquiryStatus.answered
+
+
+def test_the_search_of_a_case_is_its_departments_and_todays(city: City, desk: Desk) -> None:
+    _without_a_draft(city, desk)
+    text = "大型の家具は、運んでもらう値段を前払いしてください。"
+    with transaction(city.engine) as session:
+        ended = Article(
+            "furniture", "大型の家具", "waste_environment", text, valid_to=now().date() - timedelta(days=2)
+        )
+        other = Article("removal", "大型の家具", "water", text)
+        import_articles(session, [ended, other], actor="test", embed=None, retire_missing=False)
+    path = f"/desk/cases/{city.case().id}?words="
+    page = desk.page(path + quote("要らない大型の家具を運んでもらう値段"))
+    assert "article=waste-bulky" in page
+    assert "article=furniture" not in page
+    assert "article=removal" not in page
+    by_word = desk.page(path + quote("大型の家具"))
+    assert "article=removal" in by_word, "whoever knows the words finds another department's article"
+    assert re.search(r"article=furniture[^>]*>大型の家具</a>\s*<span[^>]*>期間外</span>", by_word)
+
+
 def _ends_yesterday(city: City, article: str) -> None:
     """The days go by, for rows and search: the article's last one is over."""
     last = now().date() - timedelta(days=2)  # whatever the zone
