@@ -1,7 +1,7 @@
 """What a caseworker may build a draft on besides the articles that the search found.
 
 A past answer cites its case number. It is offered only to its own department, and only while the sentences
-it was built on still stand in the articles: an old fee must not come back through an old reply.
+it was built on still stand in articles in force: an old fee must not come back through an old reply.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from datetime import date, datetime, timedelta
 from sqlmodel import Session, col, select
 
 from bot import inquiries
+from bot.calendar import valid_on
 from bot.db import now
 from bot.drafting import Frame, register
 from bot.knowledge import article_versions, find_articles, passages_of
@@ -44,13 +45,13 @@ class PastAnswer:
     answered_at: datetime
 
 
-def past_answers(session: Session, inquiry: Inquiry, frame: Frame) -> list[PastAnswer]:
+def past_answers(session: Session, inquiry: Inquiry, frame: Frame, today: date) -> list[PastAnswer]:
     """The most similar past answers of the case's department, best first."""
     asked = {*words(inquiries.words(session, inquiry))}
     if not asked:
         return []
     best: dict[tuple[str, ...], tuple[float, PastAnswer]] = {}
-    rows = _approved(session, inquiry)
+    rows = _approved(session, inquiry, today)
     questions = inquiries.words_of(session, [answered for _, _, answered in rows])
     own = register(session, frame.city).text
     for approval, draft, answered in rows:
@@ -69,7 +70,7 @@ def past_answers(session: Session, inquiry: Inquiry, frame: Frame) -> list[PastA
     return [answer for _, answer in ranked[:MOST_OFFERED]]
 
 
-def _approved(session: Session, inquiry: Inquiry) -> list[tuple[Approval, Draft, Inquiry]]:
+def _approved(session: Session, inquiry: Inquiry, today: date) -> list[tuple[Approval, Draft, Inquiry]]:
     query = (
         select(Approval, Draft, Inquiry)
         .join(Draft, col(Approval.draft_id) == col(Draft.id))
@@ -85,7 +86,7 @@ def _approved(session: Session, inquiry: Inquiry) -> list[tuple[Approval, Draft,
     )
     rows = list(session.exec(query))
     cited = {str(p["article"]) for _, draft, _ in rows for p in draft.passages}
-    standing = {(p.article, p.text) for p in passages_of(session, cited)}
+    standing = {(p.article, p.text) for p in passages_of(session, cited) if valid_on(p, today)}
     return [row for row in rows if all((p["article"], p["text"]) in standing for p in row[1].passages)]
 
 
@@ -137,13 +138,10 @@ def ticked(
     articles out of force are left out.
     """
     articles = {one.rpartition("#")[0] for one in ids}
-    found = {p.id: p for p in passages_of(session, articles) if _is_valid(p, today)}
+    found = {p.id: p for p in passages_of(session, articles) if valid_on(p, today)}
     own = {row.article for row in canned(session, inquiry)}
     kept = {row.article for row in find_articles(session, data_class="canned")} - own
     if any(article.startswith(PAST) for article in articles):
-        found |= {p.id: p for answer in past_answers(session, inquiry, frame) for p in answer.passages}
+        past = past_answers(session, inquiry, frame, today)
+        found |= {p.id: p for answer in past for p in answer.passages}
     return [found[one] for one in ids if one in found and found[one].article not in kept]
-
-
-def _is_valid(passage: Passage, today: date) -> bool:
-    return (passage.valid_from or today) <= today <= (passage.valid_to or today)

@@ -200,7 +200,7 @@ def case_page(
         found=found,
         canned=canned,
         ended={item.article for item in offered if not valid_on(item, today)},
-        past=sources.past_answers(session, case.inquiry, frame) if choosing else [],
+        past=sources.past_answers(session, case.inquiry, frame, today) if choosing else [],
         ticked={f"{p['article']}#{p['ordinal']}" for p in case.draft.passages} if case.draft else set(),
         approvals=reports.approvals(session, inquiry_id),
         can_reword=request.app.state.llm is not None

@@ -10,7 +10,7 @@ import pytest
 from sqlmodel import col
 
 from bot import second_text, sources
-from bot.db import transaction
+from bot.db import now, transaction
 from bot.models import Approval, AuditEntry, Draft, Inquiry, OutboxMessage
 from responders.ruby import without_readings
 from tests.city import DATA, OTHER, USER, City, Desk
@@ -257,7 +257,7 @@ def test_a_second_text_is_no_part_of_a_later_source_nor_a_change_of_the_draft(ci
     _asked(city, desk)
     with transaction(city.engine) as session:
         frame = city.client.app.state.city.frame  # type: ignore[attr-defined]
-        offered = sources.past_answers(session, city.case(), frame)
+        offered = sources.past_answers(session, city.case(), frame, now().date())
     assert offered
     said = "".join(passage.text for answer in offered for passage in answer.passages)
     assert "粗大ごみ" in said

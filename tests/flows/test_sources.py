@@ -270,6 +270,22 @@ def test_sentences_out_of_force_are_shown_as_such_and_cannot_be_ticked(city: Cit
     assert "disabled" not in own
 
 
+def test_an_answer_whose_article_has_ended_is_not_offered_nor_taken(city: City, desk: Desk) -> None:
+    city.line_says("粗大ごみの戸別収集の手数料はいくらですか", user=OTHER)
+    city.work()
+    case = city.case(OTHER)
+    assert desk.post(case, "approve", desk.form(case)).status_code == 303
+    city.line_says("粗大ごみの戸別収集の手数料を知りたい")
+    city.work()
+    page = desk.page(f"/desk/cases/{city.case().id}")
+    old = [one for one in PASSAGE.findall(page) if one.startswith(f"case:{case.receipt_number}#")]
+    assert old
+    _ends_yesterday(city, city.all(Draft, Draft.inquiry_id == case.id)[0].passages[0]["article"])
+    assert f"過去の回答 {case.receipt_number}" not in desk.page(f"/desk/cases/{city.case().id}")
+    form = {**desk.form(city.case()), "passage": old}
+    assert desk.post(city.case(), "recompose", form).status_code == 422
+
+
 def test_a_draft_whose_article_ended_meanwhile_is_not_sent_but_made_anew(city: City, desk: Desk) -> None:
     city.line_says("粗大ごみの戸別収集の手数料はいくらですか")
     city.work()
