@@ -15,6 +15,7 @@ class BotError(Exception):
     ├── TextRefused         the text cannot go out as it is (422)
     │   ├── DraftingOff         a kill switch is down
     │   └── NeedsConfirmation   unsupported facts: edit or confirm each place
+    │       └── OwnWordsNeedConfirmation  the same for a text that quotes nothing
     ├── BadInput            a malformed request (400)
     ├── TooLarge            a body over the limit (413)
     └── StorageUnavailable  the database is full or away; nothing was stored (503)
@@ -91,6 +92,15 @@ class NeedsConfirmation(TextRefused):
     """Places without a source: each must be edited or confirmed."""
 
     message_ja = "根拠のない記述があります。指摘された箇所を直すか、一つずつ確認のチェックを入れてください。"
+
+
+class OwnWordsNeedConfirmation(NeedsConfirmation):
+    """A person's own words, which need no source: what is wrong with them in any case."""
+
+    message_ja = (
+        "自分で書いた文面に、確認が必要な箇所があります。"
+        "指摘された箇所を直すか、一つずつ確認のチェックを入れてください。"
+    )
 
 
 class BadInput(BotError):

@@ -20,6 +20,7 @@ from bot.errors import (
     NeedsConfirmation,
     NotAllowed,
     NotFound,
+    OwnWordsNeedConfirmation,
     SourceEnded,
     TextRefused,
 )
@@ -493,7 +494,7 @@ def approve(
         raise SourceEnded
     hard = [finding for finding in check(text, draft) if finding["hard"]]
     if any(finding["key"] not in confirmed for finding in hard):
-        raise NeedsConfirmation
+        raise OwnWordsNeedConfirmation if draft.origin == "staff" else NeedsConfirmation
     _decide(session, draft, DraftStatus.approved, staff)
     row = _send(session, draft, inquiry, _sendable(text + below), hard, staff=staff, screen=screen)
     inquiry.answered_at = now()

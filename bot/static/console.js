@@ -1,6 +1,21 @@
 "use strict";
 // The console works without this file; it adds keys, the length counter and the live check.
 
+// A finding's button leads to its place in the text that it belongs to.
+const showPlaces = (findings) => {
+  for (const button of findings.querySelectorAll("button.place")) button.hidden = false;
+};
+for (const findings of document.querySelectorAll("[data-places]")) {
+  showPlaces(findings);
+  findings.addEventListener("click", (event) => {
+    const place = event.target.closest("button.place");
+    if (!place) return;
+    const text = document.getElementById(findings.dataset.places);
+    text.focus();
+    text.setSelectionRange(Number(place.dataset.start), Number(place.dataset.end));
+  });
+}
+
 const form = document.getElementById("approve");
 if (form) {
   const text = form.querySelector("textarea");
@@ -14,27 +29,16 @@ if (form) {
     count.textContent = `${text.value.length}文字(上限5,000)・スマートフォンで約${Math.ceil(lines / 22)}画面分`;
   };
 
-  const showPlaces = () => {
-    for (const button of review.querySelectorAll("button.place")) button.hidden = false;
-  };
-
   const check = async () => {
     try {
       const answer = await fetch(form.dataset.check, { method: "POST", body: new FormData(form) });
       if (!answer.ok || answer.redirected) return;
       review.innerHTML = await answer.text();
-      showPlaces();
+      showPlaces(review);
     } catch {
       // Offline for a moment: the server checks again on approval.
     }
   };
-
-  review.addEventListener("click", (event) => {
-    const place = event.target.closest("button.place");
-    if (!place) return;
-    text.focus();
-    text.setSelectionRange(Number(place.dataset.start), Number(place.dataset.end));
-  });
 
   // The verbatim sentences are shown at once; the model's rewording arrives some seconds later. It is
   // offered, never swapped in: what a person is reading must not change under their eyes.
@@ -133,7 +137,6 @@ if (form) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.isComposing) form.requestSubmit();
   });
   showLength();
-  showPlaces();
 }
 
 // A changed tick makes the draft anew at once; what a person typed is not thrown away unasked.

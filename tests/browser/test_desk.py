@@ -63,6 +63,20 @@ def test_a_place_is_found_and_confirmed_by_keyboard(browser: Browser, site: str)
     desk.screenshot(path=SHOTS / "record.png", full_page=True)
 
 
+def test_a_place_in_a_persons_own_words_is_found(browser: Browser, site: str) -> None:
+    desk = _open_case(browser, site)
+    desk.get_by_text("自分で書いて送る").click()
+    desk.get_by_label("文面", exact=True).fill("お答えします🎍。\n必ず横浜市の窓口へどうぞ。")
+    desk.get_by_role("button", name="この文面で送る").click()
+    box = desk.get_by_label("文面", exact=True)
+    marked = set()
+    for button in desk.locator("form:has(#hand)").get_by_role("button", name="箇所へ移動").all():
+        button.press("Enter")
+        expect(box).to_be_focused()
+        marked.add(box.evaluate("e => e.value.slice(e.selectionStart, e.selectionEnd)"))
+    assert marked == {"必ず", "横浜市"}
+
+
 def test_a_rewording_runs_into_the_editor_and_can_be_stopped(
     browser: Browser, site: str, model: FakeEndpoint, working_city: City
 ) -> None:

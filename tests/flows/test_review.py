@@ -118,7 +118,15 @@ def test_a_persons_own_words_are_checked_too_and_each_place_is_confirmed(city: C
     assert refused.status_code == 422
     page = unescape(refused.text)
     assert own in page, "what was typed stays"
+    assert "自分で書いた文面に、確認が必要な箇所があります" in page
+    assert "根拠のない記述" not in page, "it quotes nothing"
     hand = _form_by_hand(page)
+    assert {_utf16(form["text"], int(a), int(b)) for a, b in PLACE.findall(hand)} == {
+        "必ず",
+        "横浜市",
+        "090-1234-5678",
+        "taro@example.jp",
+    }
     for words in ("必ず", "横浜市", "090-1234-5678", "taro@example.jp"):
         assert f"「{words}」" in hand
     assert "「0000-12-3108」" not in hand
@@ -131,6 +139,8 @@ def test_a_persons_own_words_are_checked_too_and_each_place_is_confirmed(city: C
     assert desk.post(city.case(), "write", {**form, "confirmed": keys}).status_code == 303
     [approval] = city.all(Approval)
     assert {f["key"] for f in approval.confirmed} == set(keys)
+    record = desk.page(f"/desk/cases/{city.case().id}/record")
+    assert "点検で指摘され、職員が確認したもの" in record
 
 
 def _form_by_hand(page: str) -> str:
