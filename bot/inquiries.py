@@ -296,7 +296,7 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
         draft=draft.id,
         origin=draft.origin,
         ready=draft.ready,
-        model=_for_log(draft.model),
+        model=for_log(draft.model),
         passages=[p.id for p in result.passages if result.status == "drafted"],
     )
     return True
@@ -345,7 +345,7 @@ def improve(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
         draft=draft.id,
         origin=draft.origin,
         ready=draft.ready,
-        model=_for_log(draft.model),
+        model=for_log(draft.model),
     )
     return True
 
@@ -405,7 +405,7 @@ def _word(draft: Draft, text: str, result: DraftResult) -> None:
     draft.times = {**(draft.times or {}), **result.times}
 
 
-def _for_log(model: dict[str, Any]) -> dict[str, Any]:
+def for_log(model: dict[str, Any]) -> dict[str, Any]:
     """What the audit log keeps about a model; not what it wrote, for it may have read a citizen's words."""
     kept = {name: value for name, value in model.items() if name not in ("text", "gate")}
     return {**kept, "passed": model["gate"]["passed"]} if model else {}

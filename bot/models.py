@@ -357,6 +357,10 @@ class Draft(SQLModel, table=True):
     """Proposed below the Japanese text; what was sent stands in the approval."""
     second_made_from: str = ""
     """SHA-256 of the Japanese text that it was made from."""
+    second_model: dict[str, Any] = _json(dict)
+    """As ``model``, for a translation; empty where rules made the text."""
+    second_findings: list[Any] = _json(list)
+    """What the check said of it when it was made."""
     return_reason: str = ""
     decided_by: UUID | None = Field(default=None, foreign_key="staff.id")
     decided_at: datetime | None = _time(nullable=True)

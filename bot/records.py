@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 from bot import inquiries
 from bot.errors import NotFound
 from bot.models import Approval, Draft, DraftStatus, Inquiry, Staff
-from bot.second_text import japanese_part
+from bot.second_text import japanese_part, plain, second_part
 
 STATUS_JA = {
     DraftStatus.pending: "承認待ち",
@@ -27,7 +27,11 @@ ORIGIN_JA = {
     "holding": "仮の返事(根拠となる記事なし)",
     "staff": "職員が書いた文",
 }
-MODE_JA = {"rewrite": "言い換え方式(市民の発言は見ていない)", "answer": "回答方式(市民の発言も読んだ)"}
+MODE_JA = {
+    "rewrite": "言い換え方式(市民の発言は見ていない)",
+    "answer": "回答方式(市民の発言も読んだ)",
+    "translate": "翻訳(市の文面を一文ずつ)",
+}
 STEP_JA = {"select": "記事の選択", "template": "記事の文の組立て", "model": "AIの文章作成", "check": "点検"}
 _RUN = re.compile(r"[一-鿿々]+|[ぁ-ゖー]+|[ァ-ヺー]+|[0-9A-Za-z,.]+|\s|.", re.DOTALL)
 """Runs of one script: close to words, and no tokenizer can fail on them."""
@@ -62,6 +66,8 @@ class DraftRecord:
     sources: list[Source]
     changes: list[Change]
     """From the draft to the sent text; empty when it was sent unchanged or not at all."""
+    second_changes: list[Change]
+    """The same of the second text; all of it is deleted when the reply went without."""
 
 
 def of_case(session: Session, inquiry_id: UUID, staff: Staff) -> tuple[Inquiry, list[DraftRecord]]:
@@ -85,12 +91,15 @@ def of_case(session: Session, inquiry_id: UUID, staff: Staff) -> tuple[Inquiry, 
 
 def _record(draft: Draft, name: str, approval: Approval | None) -> DraftRecord:
     sent = japanese_part(approval.text) if approval else draft.text
+    second = plain(draft.second_text)
+    sent_second = second_part(approval.text) if approval else second
     return DraftRecord(
         draft=draft,
         decided_by=name,
         approval=approval,
         sources=list(_sources(draft)),
         changes=list(difference(draft.text, sent)) if sent != draft.text else [],
+        second_changes=list(difference(second, sent_second)) if sent_second != second else [],
     )
 
 

@@ -26,7 +26,15 @@ from responders import ruby
 from responders.easy import easy
 from responders.easy_check import check_easy
 from responders.llm import Llm
-from responders.translate import BUNDLED, Language, Translation, differing_facts, foreign_remark, translate
+from responders.translate import (
+    BUNDLED,
+    Language,
+    Translation,
+    differing_facts,
+    foreign_remarks,
+    place_of,
+    translate,
+)
 
 LINE_BETWEEN = "──────────"
 EASY = "easy"
@@ -112,6 +120,11 @@ def japanese_part(text: str) -> str:
     return text.partition(f"\n\n{LINE_BETWEEN}\n")[0]
 
 
+def second_part(text: str) -> str:
+    """A sent text's second text, without its heading; empty when it has none."""
+    return text.partition(f"\n\n{LINE_BETWEEN}\n")[2].partition("\n\n")[2]
+
+
 def ruby_of(text: str) -> list[ruby.Piece]:
     """A sent text as pieces and readings, for the web chat; empty when its second text has no readings."""
     above, line, below_it = text.partition(f"\n\n{LINE_BETWEEN}\n")
@@ -142,7 +155,7 @@ def attach_easy(session: Session, inquiry_id: UUID, frame: Frame, frames: Frames
     department = session.get_one(Department, inquiry.department_id)
     body = frame.body_of(draft.text, department, inquiry.receipt_number)
     text = in_easy_japanese(body, frames[EASY], department, inquiry.receipt_number)
-    _keep(session, draft, Second(EASY, text, digest(draft.text)))
+    _keep(session, draft, Second(EASY, text, digest(draft.text)), draft.text, frames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,21 +236,33 @@ def can_translate(kind: str, llm: Llm | None, *, bundled: bool) -> bool:
 
 
 def keep(
-    session: Session, inquiry_id: UUID, draft_id: UUID, second: Second, *, staff: Staff, screen: str
+    session: Session,
+    inquiry_id: UUID,
+    asked: Asked,
+    second: Second,
+    how: Translation,
+    frames: Frames,
+    *,
+    staff: Staff,
+    screen: str,
 ) -> None:
-    """Store a person's second text with the draft, or take it away (kind empty).
+    """Store a person's second text with the draft, or take it away (kind empty), with how it was made.
 
     Raises:
         NotFound, NotAllowed, DraftNotPending: See `inquiries.approve`.
     """
-    draft = _pending(session, inquiry_id, draft_id, staff)
-    _keep(session, draft, second)
-    inquiry = session.get_one(Inquiry, inquiry_id)
-    inquiries.note(session, inquiry, staff.login, "second_text", screen, draft=draft.id, kind=second.kind)
+    draft = _pending(session, inquiry_id, asked.draft_id, staff)
+    _keep(session, draft, second, asked.japanese, frames)
+    draft.second_model = how.model
+    inquiry, told = session.get_one(Inquiry, inquiry_id), inquiries.for_log(how.model)
+    inquiries.note(
+        session, inquiry, staff.login, "second_text", screen, draft=draft.id, kind=second.kind, model=told
+    )
 
 
-def _keep(session: Session, draft: Draft, second: Second) -> None:
+def _keep(session: Session, draft: Draft, second: Second, japanese: str, frames: Frames) -> None:
     draft.second_kind, draft.second_text, draft.second_made_from = second.kind, second.text, second.made_from
+    draft.second_findings, draft.second_model = findings(japanese, second, frames), {}
     session.add(draft)
 
 
@@ -248,40 +273,79 @@ def of_draft(draft: Draft) -> Second | None:
     return Second(draft.second_kind, draft.second_text, draft.second_made_from)
 
 
+Found = tuple[str, str, bool, str, tuple[int, int]]
+"""Kind, words, whether it blocks, the remark, and where: characters in the second text."""
+
+
 def findings(text: str, second: Second | None, frames: Frames) -> list[dict[str, Any]]:
-    """What a person must confirm, or may mend, in a second text; hard ones block, as in `bot.checking`."""
+    """What a person must confirm, or may mend, in a second text; hard ones block, as in `bot.checking`.
+
+    ``start`` and ``end`` are UTF-16 units in the second text; of what it lacks, in the Japanese one
+    (``in_japanese``).
+    """
     if second is None or second.kind not in frames:
         return []
     japanese, own = plain(text), plain(second.text)
-    found: list[tuple[str, str, bool, str]] = []
+    whole = (0, len(own))
+    found: list[Found] = []
     if second.made_from != digest(japanese):
         message = "日本語の文面が変わりました。作り直すか、確認してください。"
-        found.append(("second_stale", "", True, message))
+        found.append(("second_stale", "", True, message, whole))
     missing, extra = differing_facts(japanese, ruby.without_readings(own), second.kind)
-    found += [
-        ("second_missing", v, True, f"日本語の文面にある「{v}」が、この文にありません。")
-        for v in _once(missing)
-    ]
-    found += [
-        ("second_extra", v, True, f"この文の「{v}」は、日本語の文面にありません。") for v in _once(extra)
-    ]
+    lacking = [_lacking(value, place_of(value, japanese, "ja")) for value in _once(missing)]
+    found += [_surplus(value, place_of(value, own, second.kind)) for value in _once(extra)]
     if second.kind == EASY:
-        found += [(r.kind, r.text, False, r.message_ja) for r in check_easy(own)]
+        found += [(r.kind, r.text, False, r.message_ja, (r.start, r.end)) for r in check_easy(own)]
     else:
-        found += [("second_script", "", True, why) for why in foreign_remark(own, second.kind)]
+        found += [
+            ("second_script", "", True, why, (start, end))
+            for why, start, end in foreign_remarks(own, second.kind)
+        ]
         message = f"この文({frames[second.kind].name_ja})を、読める人が日本語の文面と比べて確かめましたか。"
-        found.append(("second_unread", "", True, message))
-    return [_finding(*one, japanese, own) for one in found]
+        found.append(("second_unread", "", True, message, whole))
+    both = (japanese, own)
+    return [_finding(one, both, text, in_japanese=True) for one in lacking] + [
+        _finding(one, both, second.text, in_japanese=False) for one in found
+    ]
+
+
+def _lacking(value: str, at: tuple[int, int]) -> Found:
+    return "second_missing", value, True, f"日本語の文面にある「{value}」が、この文にありません。", at
+
+
+def _surplus(value: str, at: tuple[int, int]) -> Found:
+    return "second_extra", value, True, f"この文の「{value}」は、日本語の文面にありません。", at
 
 
 def _once(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-def _finding(kind: str, text: str, hard: bool, message: str, japanese: str, own: str) -> dict[str, Any]:
-    """A confirmation counts for these two texts and for no others."""
+def _finding(found: Found, both: tuple[str, str], shown: str, *, in_japanese: bool) -> dict[str, Any]:
+    """A confirmation counts for these two texts and for no others.
+
+    Args:
+        found: The remark.
+        both: The Japanese text and the second one, as they are compared.
+        shown: The one of them with the place, as the browser has it: nothing stripped.
+        in_japanese: Which of the two that is.
+    """
+    kind, text, hard, message, (start, end) = found
+    japanese, own = both
     key = hashlib.sha256(f"{kind}|{text}|{japanese}|{own}".encode(errors="replace")).hexdigest()[:16]
-    return {"sentence": -1, "kind": kind, "text": text, "hard": hard, "message_ja": message, "key": key}
+    shown = shown.replace("\r\n", "\n")
+    lead = len(shown) - len(shown.lstrip())
+    return {
+        "sentence": -1,
+        "kind": kind,
+        "text": text,
+        "hard": hard,
+        "message_ja": message,
+        "key": key,
+        "in_japanese": in_japanese,
+        "start": utf16_units(shown[: lead + start]),
+        "end": utf16_units(shown[: lead + end]),
+    }
 
 
 def page_values(

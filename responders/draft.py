@@ -15,7 +15,7 @@ from typing import Any, Literal
 from responders.checks import Finding, Register, check, foul, strict_gate, strip_control_tokens, support
 from responders.errors import BadCompletion, DraftTimeout, ModelError, ModelUnavailable
 from responders.knowledge import Passage, split_sentences
-from responders.llm import PARAMETERS, Llm, Mode, Rewrite
+from responders.llm import Llm, Mode, Rewrite, record_of
 from responders.retrieve import Index, Selection
 
 Status = Literal["drafted", "no_source", "handed_off"]
@@ -302,7 +302,7 @@ def _write(case: _Case) -> _Case:
     try:
         written = llm.answer(case.text, lines) if case.mode == "answer" else llm.rewrite(lines)
     except ModelError as error:
-        return _flagged(case, MODEL_FLAGS[type(error)], model=_record(case, llm, None, str(error)))
+        return _flagged(case, MODEL_FLAGS[type(error)], model=record_of(llm, case.mode, [], str(error)))
     return _gated(case, llm, written)
 
 
@@ -311,12 +311,12 @@ def _gated(case: _Case, llm: Llm, written: Rewrite) -> _Case:
     if written.finish_reason != "stop":
         flag = "model_length" if written.finish_reason == "length" else "model_bad"
         reason = f"finish_reason {written.finish_reason}"
-        return _flagged(case, flag, model=_record(case, llm, written, reason))
+        return _flagged(case, flag, model=record_of(llm, case.mode, [written], reason))
     if case.mode == "answer":
         sentences, reason = _cited(written.text, case.result.passages, case.register)
     else:
         sentences, reason = _joined(written.text, case.result.passages)
-    case = replace(case, result=replace(case.result, model=_record(case, llm, written, reason)))
+    case = replace(case, result=replace(case.result, model=record_of(llm, case.mode, [written], reason)))
     if reason:
         return _flagged(case, f"{'answer' if case.mode == 'answer' else 'gate'}: {reason}")
     return _rendered(case, sentences, "model")
@@ -417,24 +417,6 @@ def _hand_off(case: _Case, flag: str) -> _Case:
 def _flagged(case: _Case, flag: str, model: dict[str, Any] | None = None) -> _Case:
     result = case.result
     return replace(case, result=replace(result, flags=(*result.flags, flag), model=model or result.model))
-
-
-def _record(case: _Case, llm: Llm, written: Rewrite | None, reason: str) -> dict[str, Any]:
-    """What is kept about a request to the model; an empty reason means that the gate let its text through."""
-    served = llm.served()
-    return {
-        "mode": case.mode,
-        "name": llm.model,
-        "served": served.model,
-        "sha256": served.sha256,
-        "prompt_version": llm.prompt_versions[case.mode],
-        "parameters": dict(written.parameters) if written else PARAMETERS,
-        "prompt_tokens": written.prompt_tokens if written else 0,
-        "completion_tokens": written.completion_tokens if written else 0,
-        "seconds": round(written.seconds, 3) if written else None,
-        "gate": {"passed": not reason, "reason": reason},
-        "text": written.text if written else "",
-    }
 
 
 def _body(texts: Sequence[str]) -> str:

@@ -60,6 +60,37 @@ class Rewrite:
     """What the request asked for beside the messages."""
 
 
+def record_of(
+    llm: "Llm", mode: Mode | Literal["translate"], written: Sequence[Rewrite], reason: str
+) -> dict[str, Any]:
+    """What is kept about the requests behind one text.
+
+    Args:
+        llm: The model.
+        mode: What it was asked to do.
+        written: Its answers; of several, such as a translation's sentences, the sums and the largest limit.
+        reason: Why the text is not used; empty: the gate let it through.
+    """
+    served = llm.served()
+    return {
+        "mode": mode,
+        "name": llm.model,
+        "served": served.model,
+        "sha256": served.sha256,
+        "prompt_version": llm.translate_version if mode == "translate" else llm.prompt_versions[mode],
+        "parameters": max((dict(one.parameters) for one in written), key=_room, default=PARAMETERS),
+        "prompt_tokens": sum(one.prompt_tokens for one in written),
+        "completion_tokens": sum(one.completion_tokens for one in written),
+        "seconds": round(sum(one.seconds for one in written), 3) if written else None,
+        "gate": {"passed": not reason, "reason": reason},
+        "text": "\n".join(one.text for one in written),
+    }
+
+
+def _room(parameters: Mapping[str, Any]) -> int:
+    return int(parameters["max_tokens"])
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """Which model an endpoint says that it serves."""

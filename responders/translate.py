@@ -9,13 +9,14 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from responders.checks import strip_control_tokens
 from responders.errors import ModelError
 from responders.knowledge import split_sentences
-from responders.llm import Llm
+from responders.llm import Llm, Rewrite, record_of
+from responders.ruby import without_readings
 
 Language = Literal["en", "zh", "ko", "vi", "pt", "tl", "ne"]
 Status = Literal["translated", "refused", "model_error", "unsupported"]
@@ -108,8 +109,9 @@ _LENGTHS: dict[str, tuple[float, float]] = {
 }  # fmt: skip
 """Characters per character of Japanese."""
 _BRACKETS = re.compile(r"[(（「『【\[][^()（）「」『』【】\[\]]*[)）」』】\]]")
-_KANA = re.compile(r"[぀-ヿ]")
+_KANA = re.compile(r"[぀-ヿ]+")
 _HAN = re.compile(r"[一-鿿々]+")
+_LINE = re.compile(r"[^\n。]+。?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ class Translation:
     """One sentence a line; empty unless translated."""
     reason_ja: str = ""
     """For the person at the screen; it never quotes the model."""
-    seconds: float = 0.0
+    model: dict[str, Any] = field(default_factory=dict)
+    """As `responders.draft.DraftResult.model`, over all sentences; empty when no model was asked."""
 
 
 def translate(body: str, language: Language, llm: Llm) -> Translation:
@@ -137,22 +140,28 @@ def translate(body: str, language: Language, llm: Llm) -> Translation:
         A text only when every sentence passed the gate.
     """
     lines: list[str] = []
-    seconds = 0.0
+    written: list[Rewrite] = []
+
+    def without_text(status: Status, reason: str, why: str) -> Translation:
+        return Translation(status, reason_ja=reason, model=record_of(llm, "translate", written, why))
+
     for number, (mark, sentence) in enumerate(_sentences(body), 1):
         try:
             answer = llm.translate(sentence, LANGUAGES[language])
-        except ModelError:
+        except ModelError as error:
             reason = "言語モデルが応答しませんでした。しばらくしてから、もう一度押してください。"
-            return Translation("model_error", reason_ja=reason, seconds=seconds)
-        seconds += answer.seconds
+            return without_text("model_error", reason, str(error))
+        written.append(answer)
         why = (
             "途中で切れています" if answer.finish_reason != "stop" else gate(sentence, answer.text, language)
         )
         if why:
             reason = f"{number}文目の訳が点検を通りませんでした({why})。訳は表示しません。"
-            return Translation("refused", reason_ja=reason, seconds=seconds)
+            return without_text("refused", reason, f"{number}文目: {why}")
         lines.append(mark + answer.text.strip())
-    return Translation("translated", "\n".join(lines), seconds=seconds)
+    return Translation(
+        "translated", "\n".join(lines), model=record_of(llm, "translate", written, "") if written else {}
+    )
 
 
 def _sentences(body: str) -> list[tuple[str, str]]:
@@ -196,6 +205,16 @@ def differing_facts(japanese: str, foreign: str, language: str) -> tuple[list[st
         if any(re.search(rf"(?<!\w){w}(?!\w)" if bounded else w, folded) for w in spelled):
             missing.remove(value)
     return missing, extra
+
+
+def place_of(fact: str, text: str, language: str) -> tuple[int, int]:
+    """Where one of `differing_facts` stands: its digits, else its line, else the whole text."""
+    for line in _LINE.finditer(text):
+        if fact in _facts(without_readings(line[0]), language):
+            start, end = line.span()
+            exact = re.search(rf"(?<!\d){re.escape(fact)}(?!\d)", line[0])
+            return (start + exact.start(), start + exact.end()) if exact else (start, end)
+    return 0, len(text)
 
 
 def _facts(text: str, language: str) -> Counter[str]:
@@ -345,14 +364,18 @@ def _negation(japanese: str, foreign: str, language: Language) -> str:
     return ""
 
 
-def foreign_remark(text: str, language: str) -> list[str]:
-    """What a person should see about a second text in another language that they wrote or mended."""
-    bare = _BRACKETS.sub(" ", text)
+def foreign_remarks(text: str, language: str) -> list[tuple[str, int, int]]:
+    """What a person should see about a second text in another language that they wrote or mended.
+
+    Returns:
+        Each remark with start and end of its first place.
+    """
+    bare = _BRACKETS.sub(lambda quoted: " " * len(quoted[0]), text)
     found = []
-    if _KANA.search(bare):
-        found.append("日本語の仮名が残っています。課や施設の名前は、かっこに入れてください。")
-    if language != "zh" and _HAN.search(bare):
-        found.append("漢字が残っています。課や施設の名前は、かっこに入れてください。")
+    if kana := _KANA.search(bare):
+        found.append(("日本語の仮名が残っています。課や施設の名前は、かっこに入れてください。", *kana.span()))
+    if language != "zh" and (han := _HAN.search(bare)):
+        found.append(("漢字が残っています。課や施設の名前は、かっこに入れてください。", *han.span()))
     if strip_control_tokens(text) != text:
-        found.append("モデルの制御記号が混ざっています。")
+        found.append(("モデルの制御記号が混ざっています。", 0, len(text)))
     return found

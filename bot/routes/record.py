@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from bot import audit, records, reports
@@ -15,7 +15,7 @@ SCREEN = "record"
 
 
 @router.get("/cases/{inquiry_id}/record", response_class=HTMLResponse)
-def show_record(inquiry_id: UUID, session: SessionDep, signed_in: SignedIn) -> str:
+def show_record(request: Request, inquiry_id: UUID, session: SessionDep, signed_in: SignedIn) -> str:
     """How each draft of a case came to be, and what people made of it; reading is logged."""
     inquiry, found = records.of_case(session, inquiry_id, signed_in[0])
     audit.record(
@@ -35,4 +35,5 @@ def show_record(inquiry_id: UUID, session: SessionDep, signed_in: SignedIn) -> s
         mode_ja=records.MODE_JA,
         step_ja=records.STEP_JA,
         flag_ja=reports.flag_ja,
+        second_frames=request.app.state.city.seconds,
     )

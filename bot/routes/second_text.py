@@ -16,6 +16,7 @@ from bot.routes.desk import SCREEN, case_page, second_values
 from bot.second_text import Second
 from bot.templating import page
 from responders.llm import Llm
+from responders.translate import Translation
 
 router = APIRouter(prefix="/desk")
 Text = Annotated[str, Form()]
@@ -57,14 +58,22 @@ def _made(
     llm: Llm | None,
 ) -> Iterator[str]:
     state = request.app.state
-    second, reason, error = Second("", "", ""), "", ""
+    second, how, error = Second("", "", ""), Translation("unsupported"), ""
     if asked.kind:
         bundled = second_text.is_bundled(state.settings)
         second, how = second_text.make(asked, state.city.seconds, llm, bundled=bundled)
-        reason = how.reason_ja
     with transaction(state.engine) as session:
         try:
-            second_text.keep(session, inquiry_id, asked.draft_id, second, staff=signed_in[0], screen=SCREEN)
+            second_text.keep(
+                session,
+                inquiry_id,
+                asked,
+                second,
+                how,
+                state.city.seconds,
+                staff=signed_in[0],
+                screen=SCREEN,
+            )
         except BotError as refused:  # decided or moved on while the model wrote
             error = refused.message_ja
         yield case_page(
@@ -76,7 +85,7 @@ def _made(
             text=asked.japanese,
             confirmed=confirmed,
             second=second if second.kind else None,
-            second_reason=reason,
+            second_reason=how.reason_ja,
         )
 
 

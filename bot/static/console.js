@@ -1,20 +1,15 @@
 "use strict";
 // The console works without this file; it adds keys, the length counter and the live check.
 
-// A finding's button leads to its place in the text that it belongs to.
-const showPlaces = (findings) => {
-  for (const button of findings.querySelectorAll("button.place")) button.hidden = false;
-};
-for (const findings of document.querySelectorAll("[data-places]")) {
-  showPlaces(findings);
-  findings.addEventListener("click", (event) => {
-    const place = event.target.closest("button.place");
-    if (!place) return;
-    const text = document.getElementById(findings.dataset.places);
-    text.focus();
-    text.setSelectionRange(Number(place.dataset.start), Number(place.dataset.end));
-  });
-}
+// A finding's button leads to its place in the text that it belongs to; without this file it is not shown.
+document.documentElement.classList.add("js");
+document.addEventListener("click", (event) => {
+  const place = event.target.closest("button.place");
+  if (!place) return;
+  const text = document.getElementById(place.dataset.in);
+  text.focus();
+  text.setSelectionRange(Number(place.dataset.start), Number(place.dataset.end));
+});
 
 const form = document.getElementById("approve");
 if (form) {
@@ -34,7 +29,6 @@ if (form) {
       const answer = await fetch(form.dataset.check, { method: "POST", body: new FormData(form) });
       if (!answer.ok || answer.redirected) return;
       review.innerHTML = await answer.text();
-      showPlaces(review);
     } catch {
       // Offline for a moment: the server checks again on approval.
     }

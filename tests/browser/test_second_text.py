@@ -26,6 +26,10 @@ def test_easy_japanese_is_attached_checked_sent_and_read_with_ruby(browser: Brow
     assert "（そだい）" in second.input_value()
     assert "大きな粗大ごみ" in box.input_value(), "the page was not loaded anew"
 
+    desk.locator("#second-findings").get_by_role("button", name="箇所へ移動").first.press("Enter")
+    expect(second).to_be_focused()
+    assert second.evaluate("e => e.selectionEnd > e.selectionStart")
+
     box.fill(before)
     expect(desk.get_by_text(STALE)).to_be_visible()
     desk.get_by_role("button", name="承認して送る").click()

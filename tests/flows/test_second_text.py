@@ -1,5 +1,6 @@
 """A reply with a second text: made on a click, checked, approved and sent with the Japanese one."""
 
+import json
 import logging
 import re
 from dataclasses import replace
@@ -12,6 +13,7 @@ from sqlmodel import col
 from bot import second_text, sources
 from bot.db import now, transaction
 from bot.models import Approval, AuditEntry, Draft, Inquiry, OutboxMessage
+from responders.llm import HASH_MARK
 from responders.ruby import without_readings
 from tests.city import DATA, OTHER, USER, City, Desk
 from tests.responders.conftest import FakeEndpoint
@@ -21,6 +23,7 @@ ENGLISH = "How do I get rid of my bulky waste? 粗大ごみ"
 FIELDS = re.compile(r'name="(second_kind|second_made_from)" value="([^"]*)"')
 AREA = re.compile(r'<textarea id="second-text"[^>]*>(.*?)</textarea>', re.DOTALL)
 KEY = re.compile(r'name="confirmed" value="([0-9a-f]+)"')
+PLACE = re.compile(r'data-start="(\d+)" data-end="(\d+)" data-in="([^"]+)"')
 
 
 @pytest.fixture
@@ -173,6 +176,67 @@ def test_a_translation_is_offered_in_the_citizens_language_and_must_be_read(
     told = "".join(entry.details for entry in city.all(AuditEntry)) + caplog.text
     assert "city hall would like" not in told
     assert "bulky waste" not in told
+
+
+def test_the_record_says_what_made_the_second_text_and_what_its_check_said(
+    site_model: City, model: FakeEndpoint
+) -> None:
+    city, desk = site_model, site_model.hire("tantou")
+    model.models = [f"translator.gguf{HASH_MARK}{'ab12' * 16}"]
+    form, _ = _with(city, desk, _asked(city, desk, ENGLISH), "en")
+    [draft] = city.all(Draft)
+    kept = draft.second_model
+    assert (kept["mode"], kept["sha256"], kept["gate"]["passed"]) == ("translate", "ab12" * 16, True)
+    assert kept["completion_tokens"] == 40 * len(model.requests)
+    assert [f["kind"] for f in draft.second_findings] == ["second_unread"]
+    [entry] = city.all(AuditEntry, AuditEntry.action == "second_text")
+    told = json.loads(entry.details)["model"]
+    assert (told["prompt_version"], told["passed"]) == (kept["prompt_version"], True)
+    assert "text" not in told
+    page = unescape(desk.page(f"/desk/cases/{city.case().id}/record"))
+    for shown in (
+        "いっしょに送る文(英語)", "translator.gguf", "ab12" * 16, kept["prompt_version"], "max_tokens = ",
+        f"出力 {kept['completion_tokens']}", "点検を通過", "翻訳(市の文面を一文ずつ)",
+        "読める人が日本語の文面と比べて",
+    ):  # fmt: skip
+        assert shown in page, shown
+    form["second_text"] += "\nWe wait for you."
+    assert _approve(city, desk, form, tick=True).status_code == 303
+    page = desk.page(f"/desk/cases/{city.case().id}/record")
+    assert "〔追加〕</span>\nWe wait for you." in page
+    assert "変更なし(下書きのまま送りました)" in page, "the Japanese text"
+
+
+def test_a_refused_translation_keeps_its_reason_and_goes_with_the_text(
+    site_model: City, model: FakeEndpoint
+) -> None:
+    city, desk = site_model, site_model.hire("tantou")
+    form = _asked(city, desk)
+    model.reply = lambda _body: "The fee is 9,999 yen and you must pay it to us at once, please do not wait."
+    form, _ = _with(city, desk, form, "en")
+    [draft] = city.all(Draft)
+    assert draft.second_model["gate"]["reason"].startswith("1文目: ")
+    assert "second_missing" in {f["kind"] for f in draft.second_findings}
+    assert "不採用(1文目: " in desk.page(f"/desk/cases/{city.case().id}/record")
+    _with(city, desk, form, "easy")
+    assert [(d.second_model, d.second_kind) for d in city.all(Draft)] == [({}, "easy")]
+    _with(city, desk, form, "")
+    assert [(d.second_model, d.second_findings) for d in city.all(Draft)] == [({}, [])]
+
+
+def test_each_finding_has_its_place_in_one_of_the_two_texts(city: City, desk: Desk) -> None:
+    form, _ = _with(city, desk, _asked(city, desk), "easy")
+    form["second_text"] = "🎍\n" + form["second_text"].replace("0000-12-", "0000-99-")
+    html = unescape(desk.post(city.case(), "second/check", form).text)
+    places = {
+        (where, form["text" if where == "text" else "second_text"].replace("\r\n", "\n")
+        .encode("utf-16-le")[2 * int(start) : 2 * int(end)].decode("utf-16-le"))
+        for start, end, where in PLACE.findall(html)
+    }  # fmt: skip
+    assert any(where == "text" and "0000-12-" in words for where, words in places)
+    assert any(where == "second-text" and "0000-99-" in words for where, words in places)
+    assert all(words for _, words in places)
+    assert html.count("<li") == len(PLACE.findall(html))
 
 
 def test_what_the_gate_refuses_is_never_shown(site_model: City, model: FakeEndpoint) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from responders.llm import Llm
-from responders.translate import Language, differing_facts, foreign_remark, gate, translate
+from responders.translate import Language, differing_facts, foreign_remarks, gate, place_of, translate
 from tests.responders.conftest import FakeEndpoint
 
 GOOD: list[tuple[str, Language, str]] = [
@@ -88,6 +88,12 @@ def test_a_body_is_translated_sentence_by_sentence(endpoint: FakeEndpoint, llm: 
     asked = [request["messages"] for request in endpoint.requests]
     assert all("English" in str(messages) for messages in asked)
     assert all("{language}" not in str(messages) for messages in asked)
+    kept = done.model
+    assert (kept["mode"], kept["prompt_version"]) == ("translate", llm.translate_version)
+    assert (kept["prompt_tokens"], kept["completion_tokens"]) == (1000, 80)
+    assert kept["parameters"]["max_tokens"] > 40
+    assert kept["gate"] == {"passed": True, "reason": ""}
+    assert kept["text"].count("This is") == 2
 
 
 def test_one_bad_sentence_means_no_text_at_all(endpoint: FakeEndpoint, llm: Llm) -> None:
@@ -95,15 +101,34 @@ def test_one_bad_sentence_means_no_text_at_all(endpoint: FakeEndpoint, llm: Llm)
     done = translate("必要なもの第1番です。\n必要なもの第7番です。", "en", llm)
     assert (done.status, done.text) == ("refused", "")
     assert "2文目" in done.reason_ja
+    assert not done.model["gate"]["passed"]
+    assert done.model["gate"]["reason"].startswith("2文目: ")
     endpoint.mode = "length"
     assert translate("必要なもの第3番です。", "en", llm).status == "refused"
     endpoint.mode = "503"
     assert translate("必要なもの第3番です。", "en", llm).status == "model_error"
 
 
+def test_a_fact_is_led_back_to_where_it_stands() -> None:
+    def words(fact: str, text: str, language: str) -> str:
+        start, end = place_of(fact, text, language)
+        return text[start:end]
+
+    text = "It costs 9,999 yen.\nCall 0000-12-3102 until 5 p.m. on 7 May."
+    assert words("7", text, "en") == "7"
+    assert words("9999", text, "en") == "It costs 9,999 yen."
+    assert words("0000123102", text, "en") == "Call 0000-12-3102 until 5 p.m. on 7 May."
+    assert words("12", text, "en") == text
+    easy = "受付（うけつけ）です。午後（ごご）5時（じ）までです。"
+    assert words("17", easy, "easy") == "午後（ごご）5時（じ）までです。"
+
+
 def test_a_text_by_hand_is_looked_at_too() -> None:
-    assert foreign_remark("Please bring your ID to (市民課).", "en") == []
-    assert foreign_remark("Please bring the 書類 to us.", "en")
-    assert foreign_remark("はがき、please.", "vi")
+    assert foreign_remarks("Please bring your ID to (市民課).", "en") == []
+    text = "Ask (市民課). Please bring the 書類 to us."
+    [(_, start, end)] = foreign_remarks(text, "en")
+    assert text[start:end] == "書類"
+    [(_, start, end)] = foreign_remarks("はがき、please.", "vi")
+    assert (start, end) == (0, 3)
     prompt = (Path(__file__).resolve().parents[2] / "responders/prompts/translate.txt").read_text("utf-8")
     assert "{language}" in prompt
