@@ -3,16 +3,45 @@
 Jobs carry ids only, so no citizen's words lie in the engine's tables.
 """
 
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from dbos import DBOSClient, DBOSPortableJSONSerializer
+from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 from sqlalchemy import Engine
 from sqlmodel import Session
+
+from bot import audit
+from bot.models import Staff
 
 APPLICATION = "madoguchi"
 TRIAGE, DRAFT, REWORD, DELIVER = "triage", "draft", "reword", "deliver"
 """Queue names; ``triage`` and ``deliver`` are lanes: one job at a time per conversation."""
+LANES = (TRIAGE, DELIVER)
+_DEAD = ["ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+_UNDER_WAY = ["ENQUEUED", "DELAYED", "PENDING"]
+MOST_DEAD = 500
+
+
+@dataclass(frozen=True, slots=True)
+class DeadJob:
+    """A job that ended in an error, or over which its worker died again and again."""
+
+    id: str
+    name: str
+    """Its queue."""
+    arguments: tuple[object, ...]
+    since: datetime
+    """When the first of its tries ended so."""
+    tries: int
+    error: str
+    """Type of the error; its words may be a citizen's. Empty: the worker died."""
+
+    @property
+    def subject(self) -> UUID:
+        """The conversation of a lane's job; the case of another."""
+        return UUID(str(self.arguments[0]))
 
 
 @lru_cache(maxsize=8)
@@ -55,3 +84,43 @@ def _enqueue(session: Session, queue: str, job_id: str, *arguments: object, lane
     engine = session.get_bind()
     assert isinstance(engine, Engine)  # noqa: S101  (sessions here are always bound to an engine)
     _client(engine).enqueue_in_transaction(session, options, *arguments)  # type: ignore[arg-type]
+
+
+def dead(engine: Engine) -> list[DeadJob]:
+    """The newest dead job for each thing for which none is under way; never to be asked in a transaction.
+
+    Whether the thing has been done since is told by the rows (`bot.reports.dead_jobs`).
+    """
+    client = _client(engine)
+    under_way = {_what(w) for w in client.list_workflows(status=_UNDER_WAY, load_output=False)}
+    tries: dict[tuple[object, ...], list[WorkflowStatus]] = {}
+    for one in client.list_workflows(status=_DEAD, sort_desc=True, limit=MOST_DEAD):
+        if _what(one) not in under_way:
+            tries.setdefault(_what(one), []).append(one)
+    return [_dead(same) for same in tries.values()]
+
+
+def _what(job: WorkflowStatus) -> tuple[object, ...]:
+    return (job.name, *(job.input or {"args": ()})["args"])
+
+
+def _dead(tries: list[WorkflowStatus]) -> DeadJob:
+    newest, first = tries[0], tries[-1]
+    error = newest.error
+    return DeadJob(
+        id=newest.workflow_id,
+        name=newest.name,
+        arguments=_what(newest)[1:],
+        since=datetime.fromtimestamp((first.updated_at or 0) / 1000, UTC),
+        tries=len(tries),
+        error=str(getattr(error, "name", type(error).__name__)) if error else "",
+    )
+
+
+def retry(session: Session, job: DeadJob, *, staff: Staff, screen: str) -> None:
+    """The cause of a job's death was removed: the same again."""
+    lane = job.subject if job.name in LANES else None
+    _enqueue(session, job.name, f"{job.name}-again-{uuid4()}", *job.arguments, lane=lane)
+    audit.record(
+        session, actor=staff.login, action="retry_job", subject=f"job:{job.id}", screen=screen, job=job.name
+    )

@@ -1,5 +1,6 @@
 """Questions that screens ask of the rows; each screen costs a constant number of queries."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,9 +9,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from bot import city, inquiries
+from bot import city, inquiries, jobs
 from bot.db import now
 from bot.errors import NotFound
+from bot.jobs import DeadJob
 from bot.models import (
     QUEUE_STATUSES,
     Approval,
@@ -20,6 +22,7 @@ from bot.models import (
     Draft,
     DraftStatus,
     EventStatus,
+    HandOffReason,
     InboundEvent,
     Inquiry,
     InquiryStatus,
@@ -85,6 +88,14 @@ _FLAG_JA = {
     "case_changed": "案件か下書きが変わったため、反映しませんでした",
     "gate": "AIの言い換えが記事と一致しなかったため、記事の文のままです",
     "finding": "下書きの点検で指摘がありました",
+}
+
+
+JOB_JA = {
+    jobs.TRIAGE: "受け付けた発言の振り分け",
+    jobs.DRAFT: "下書きの作成",
+    jobs.REWORD: "AIの言い換え",
+    jobs.DELIVER: "送信",
 }
 
 
@@ -298,6 +309,41 @@ def troubled_deliveries(session: Session) -> list[tuple[OutboxMessage, str]]:
         .limit(PAGE)
     )
     return [(row, number or "") for row, number in session.exec(query)]
+
+
+def dead_jobs(session: Session, dead: Collection[DeadJob]) -> list[tuple[DeadJob, Inquiry | None]]:
+    """Dead jobs whose work nobody has done since, with the case that they are for."""
+    subjects = {job.subject for job in dead}
+    of_subjects = col(Inquiry.id).in_(subjects) | col(Inquiry.conversation_id).in_(subjects)
+    cases: dict[UUID, Inquiry] = {}
+    for case in session.exec(select(Inquiry).where(of_subjects).order_by(col(Inquiry.created_at))):
+        cases |= {case.id: case, case.conversation_id: case}
+    untriaged = select(Message.conversation_id).where(col(Message.triaged_at).is_(None))
+    unsent = select(OutboxMessage.conversation_id).where(OutboxMessage.status == OutboxStatus.queued)
+    unworded = select(Draft.inquiry_id).where(Draft.status == DraftStatus.pending)
+    waiting = {
+        jobs.TRIAGE: set(session.exec(untriaged.where(col(Message.conversation_id).in_(subjects)))),
+        jobs.DELIVER: set(session.exec(unsent.where(col(OutboxMessage.conversation_id).in_(subjects)))),
+        jobs.REWORD: set(session.exec(unworded.where(col(Draft.inquiry_id).in_(subjects)))),
+    }
+    return [
+        (job, cases.get(job.subject))
+        for job in dead
+        if job.subject in waiting.get(job.name, {job.subject}) and _still_wanted(job, cases.get(job.subject))
+    ]
+
+
+def _still_wanted(job: DeadJob, case: Inquiry | None) -> bool:
+    """A draft answers one generation of its case, a rewording one version."""
+    if job.name in jobs.LANES:
+        return True
+    if case is None:
+        return False
+    given_up = case.status == InquiryStatus.with_person and case.hand_off_reason == HandOffReason.error
+    if job.name == jobs.DRAFT:
+        undrafted = given_up or case.status == InquiryStatus.drafting
+        return undrafted and job.arguments[1:] == (case.generation,)
+    return job.arguments[1:] == (case.version,)
 
 
 def odd_events(session: Session) -> list[InboundEvent]:

@@ -53,6 +53,7 @@ _ACTION_JA = {
     "failed": "送信できず",
     "uncertain": "送信できたか不明",
     "retry_delivery": "再送を指示",
+    "retry_job": "止まった処理のやり直しを指示",
     "evaluate_model": "回答方式の評価を実施",
     "switch_mode": "下書きの方式を切替え",
     "drafting_on": "下書き機能を再開",

@@ -93,7 +93,7 @@ class Worker:
         """Take the liveness lock, recover what an earlier life left, begin to work."""
         self._lock.take()
         DBOS.launch()
-        for lane in (jobs.TRIAGE, jobs.DELIVER):
+        for lane in jobs.LANES:
             DBOS.register_queue(
                 lane, partition_concurrency=1, worker_concurrency=8, polling_interval_sec=POLL_SECONDS
             )
@@ -270,11 +270,3 @@ def prune() -> None:
     )
     if done:
         DBOS.delete_workflows([w.workflow_id for w in done])
-
-
-def dead_jobs(limit: int = 100) -> list[dict[str, str]]:
-    """Jobs that ended in an error, for a screen: a person must look."""
-    rows = DBOS.list_workflows(
-        status=["ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"], limit=limit, sort_desc=True, load_input=False
-    )
-    return [{"id": w.workflow_id, "name": w.name, "error": type(w.error).__name__} for w in rows]

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlmodel import col, select
 
-from bot import audit, auth, city, learning, modes, monitoring, outbox, reports
+from bot import audit, auth, city, jobs, learning, modes, monitoring, outbox, reports
 from bot.db import now
-from bot.errors import NotFound
+from bot.errors import Conflict, NotFound
 from bot.models import AuditEntry, InboundEvent, Role, RoutingModel, Staff
 from bot.routes.deps import Deciding, SessionDep, SettingsDep, SignedIn
 from bot.routes.desk import frame_values
@@ -49,14 +49,26 @@ def _served_model(request: Request) -> modes.Identity | None:
 ServedModel = Annotated[modes.Identity | None, Depends(_served_model)]
 
 
+def _dead_jobs(request: Request) -> list[jobs.DeadJob]:
+    return jobs.dead(request.app.state.engine)
+
+
+# First too: on SQLite the engine's own connection would wait for the lock of the transaction.
+DeadJobs = Annotated[list[jobs.DeadJob], Depends(_dead_jobs)]
+
+
 @router.get("", response_class=HTMLResponse)
-def overview(model: ServedModel, _staff: Overseer, session: SessionDep, signed_in: SignedIn) -> str:
+def overview(
+    model: ServedModel, dead: DeadJobs, _staff: Overseer, session: SessionDep, signed_in: SignedIn
+) -> str:
     """All queues with counts and oldest age, and whatever a person must look at."""
     return page(
         "supervise.html",
         **frame_values(session, signed_in),
         counts=reports.queue_counts(session),
         deliveries=reports.troubled_deliveries(session),
+        dead=reports.dead_jobs(session, dead),
+        job_ja=reports.JOB_JA,
         events=reports.odd_events(session),
         loose=reports.loose_messages(session),
         mode=modes.standing(session, model) if model else None,
@@ -164,6 +176,18 @@ def retry_delivery(row_id: UUID, staff: DecidingOverseer, session: SessionDep) -
     """The cause of a failure was removed: try again with the same key."""
     outbox.retry(session, row_id, actor=staff.login, screen=SCREEN)
     return RedirectResponse("/supervise#deliveries", 303)
+
+
+@router.post("/jobs/retry")
+def retry_job(
+    dead: DeadJobs, staff: DecidingOverseer, session: SessionDep, job: Annotated[str, Form()]
+) -> Response:
+    """The cause of a job's death was removed: try again."""
+    found = next((one for one, _ in reports.dead_jobs(session, dead) if one.id == job), None)
+    if found is None:
+        raise Conflict
+    jobs.retry(session, found, staff=staff, screen=SCREEN)
+    return RedirectResponse("/supervise#jobs", 303)
 
 
 @router.post("/events/{event_id}/seen")

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from bot import bench, jobs
+from bot import bench, jobs, reports
 from bot.db import reading, transaction
 from bot.knowledge import import_articles
 from bot.models import Draft, Inquiry, KnowledgePassage, OutboxMessage, OutboxStatus
@@ -96,6 +96,27 @@ def test_no_draft_waits_for_the_model_of_another_case() -> None:
         written.set()
         wait_for(lambda: _origins(opened) == ["model", "model"])
     model.close()
+
+
+def test_a_job_that_failed_is_found_and_works_when_it_is_tried_again() -> None:
+    article = Article("fire", "公園でのたき火", "roads_parks", "公園でのたき火は禁止です。")
+    with bench.rig() as opened:
+        with transaction(opened.engine) as session:
+            import_articles(session, [article], actor="test", embed=None)
+            session.execute(sa.update(KnowledgePassage).values(vector=b"1"))
+        opened.start_worker()
+        opened.line.post(opened.line.body(opened.line.text(USER, "公園でたき火はできますか")))
+        [job] = wait_for(lambda: jobs.dead(opened.engine))
+        assert (job.name, job.tries, job.error) == (jobs.DRAFT, 1, "ValueError")
+        person = bench._person(opened.engine)
+        with transaction(opened.engine) as session:
+            session.execute(sa.update(KnowledgePassage).values(vector=None))
+            [(found, case)] = reports.dead_jobs(session, [job])
+            assert case is not None
+            jobs.retry(session, found, staff=person, screen="test")
+        wait_for(lambda: _origins(opened) == ["template"])
+        with reading(opened.engine) as session:
+            assert reports.dead_jobs(session, jobs.dead(opened.engine)) == []
 
 
 def _origins(opened: bench.Rig) -> list[str]:
