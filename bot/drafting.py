@@ -32,9 +32,11 @@ from responders.draft import (
     take,
     to_join,
 )
-from responders.errors import ModelError, ModelUnavailable
+from responders.errors import DraftTimeout, ModelError, ModelUnavailable
 from responders.knowledge import Passage
 from responders.llm import Llm, Rewrite
+
+TIMED_OUT, RETRIED = MODEL_FLAGS[DraftTimeout], "model_retried"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ def write(engine: Engine, inquiry_id: UUID, generation: int, writer: Writer) -> 
 def improve(engine: Engine, inquiry_id: UUID, version: int, writer: Writer) -> bool:
     """Let the model word the verbatim draft that is on the screen already; it stays whatever the model does.
 
+    A model that hangs is asked once more, later, by a job of its own: others wait behind this one.
+
     Args:
         engine: The database.
         inquiry_id: The case.
@@ -135,11 +139,17 @@ def improve(engine: Engine, inquiry_id: UUID, version: int, writer: Writer) -> b
         may = writer.drafting_enabled and department.drafting_enabled
         if writer.llm is None or row is None or inquiry.version != version or not may:
             return False
+        if row.origin == "model":
+            return False  # a caseworker was faster, or this job runs for the second time
         text = inquiries.words(session, inquiry)
         own, tone = register(session, writer.frame.city), Wish(**inquiry.wish).tone
     first = compose([stored_passage(p) for p in row.passages], register=own, tone=tone)
-    first = replace(first, flags=tuple(dict.fromkeys((*row.flags, *first.flags))))
+    again = TIMED_OUT in row.flags
+    known = [flag for flag in row.flags if flag != TIMED_OUT]
+    first = replace(first, flags=tuple(dict.fromkeys((*known, *first.flags))))
     better = _by_model(engine, writer.llm, first, text, own, tone, writer.patience_seconds)
+    if again:
+        better = replace(better, flags=tuple(dict.fromkeys((*better.flags, RETRIED))))
     whole = writer.frame.around(better.body, department, inquiry.receipt_number)
     with transaction(engine) as session:
         if session.get_one(Inquiry, inquiry_id).version != version:
@@ -147,6 +157,8 @@ def improve(engine: Engine, inquiry_id: UUID, version: int, writer: Writer) -> b
         wanted = inquiries.improve(session, inquiry_id, inquiry.generation, better, whole)
         if wanted and writer.attach:
             writer.attach(session, inquiry_id)
+        if wanted and TIMED_OUT in better.flags and not again:
+            jobs.reword_later(session, inquiry_id, version)
         return wanted
 
 
@@ -169,7 +181,7 @@ def _by_model(
     better = ask()
     if MODEL_FLAGS[ModelUnavailable] in better.flags and llm.is_back(patience_seconds):
         better = ask()
-        better = replace(better, flags=(*better.flags, "model_retried"))
+        better = replace(better, flags=(*better.flags, RETRIED))
     return better
 
 

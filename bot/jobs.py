@@ -19,6 +19,7 @@ APPLICATION = "madoguchi"
 TRIAGE, DRAFT, REWORD, DELIVER = "triage", "draft", "reword", "deliver"
 """Queue names; ``triage`` and ``deliver`` are lanes: one job at a time per conversation."""
 LANES = (TRIAGE, DELIVER)
+REWORD_LATER_SECONDS = 60
 _DEAD = ["ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 _UNDER_WAY = ["ENQUEUED", "DELAYED", "PENDING"]
 MOST_DEAD = 500
@@ -77,10 +78,25 @@ def reword(session: Session, inquiry_id: UUID, version: int) -> None:
     _enqueue(session, REWORD, f"reword-{inquiry_id}-{version}", str(inquiry_id), version)
 
 
-def _enqueue(session: Session, queue: str, job_id: str, *arguments: object, lane: UUID | None = None) -> None:
-    options = {"workflow_name": queue, "queue_name": queue, "workflow_id": job_id}
+def reword_later(session: Session, inquiry_id: UUID, version: int) -> None:
+    """As `reword`, for the second time: the model hung, and gets a while to come to itself."""
+    job_id = f"reword-{inquiry_id}-{version}-later"
+    _enqueue(session, REWORD, job_id, str(inquiry_id), version, delay_seconds=REWORD_LATER_SECONDS)
+
+
+def _enqueue(
+    session: Session,
+    queue: str,
+    job_id: str,
+    *arguments: object,
+    lane: UUID | None = None,
+    delay_seconds: float | None = None,
+) -> None:
+    options: dict[str, object] = {"workflow_name": queue, "queue_name": queue, "workflow_id": job_id}
     if lane:
         options["queue_partition_key"] = str(lane)
+    if delay_seconds:
+        options["delay_seconds"] = delay_seconds
     engine = session.get_bind()
     assert isinstance(engine, Engine)  # noqa: S101  (sessions here are always bound to an engine)
     _client(engine).enqueue_in_transaction(session, options, *arguments)  # type: ignore[arg-type]
