@@ -10,11 +10,12 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from bot import conversations, learning, monitoring, organisation, workflow
+from bot import conversations, inquiries, learning, monitoring, organisation, workflow
 from bot.city import BadCityFile, load
 from bot.db import now, reading, transaction
 from bot.models import (
     AuditEntry,
+    Conversation,
     Department,
     Draft,
     HandOffReason,
@@ -417,3 +418,60 @@ def test_a_second_matter_does_not_count_against_the_routing(city: City) -> None:
         report = monitoring.examine(session, city.settings, now().date())
     assert sum(row.sent for row in report.departments) == 1
     assert {row.precision for row in report.departments} == {None, 1.0}
+
+
+def _asked_too_long_ago(city: City) -> Inquiry:
+    """A case whose citizen was asked for the department and did not choose in time."""
+    city.line_says("書類をなくした")
+    conversation = city.all(Conversation)[0]
+    with transaction(city.engine) as session:
+        [message] = session.exec(select(Message))
+        message.triaged_at = now()
+        inquiry = inquiries.open_inquiry(
+            session,
+            conversations.hold(session, conversation.id),
+            "front_desk",
+            city.brain.calendar,
+            prediction={},
+        )
+        message.inquiry_id = inquiry.id
+        session.add(message)
+        inquiries.clarify(session, inquiry)
+        inquiry.status_since = now() - timedelta(days=1)
+    workflow.sweep(city.engine)
+    return city.case()
+
+
+def _pressed(city: City, department: str) -> dict[str, Any]:
+    return city.line.event(USER, type="postback", postback={"data": f"department={department}"})
+
+
+def test_a_late_press_still_brings_the_case_to_its_department(city: City) -> None:
+    inquiry = _asked_too_long_ago(city)
+    assert (inquiry.status, inquiry.department_id) == (InquiryStatus.with_person, "front_desk")
+    city.webhook(city.line.body(_pressed(city, "tax")))
+    city.work()
+    assert _case(city, inquiry.id).department_id == "tax"
+    assert len(city.all(Inquiry)) == 1
+
+
+def test_a_late_press_moves_nothing_that_a_person_has_moved(city: City) -> None:
+    inquiry = _asked_too_long_ago(city)
+    _transfer(city, city.hire("mori"), inquiry, "welfare")
+    city.webhook(city.line.body(_pressed(city, "tax")))
+    city.work()
+    assert _case(city, inquiry.id).department_id == "welfare"
+
+
+def test_a_second_matter_in_a_follow_up_becomes_a_case_once(city: City) -> None:
+    city.line_says("水道料金の支払い方法を教えてください")
+    city.work()
+    first = city.case()
+    for text in (TWO_MATTERS, TWO_MATTERS):
+        city.line_says(text)
+        city.work()
+    cases = city.all(Inquiry)
+    assert {(c.department_id, c.linked_to) for c in cases} == {
+        ("water", None),
+        ("waste_environment", first.id),
+    }
