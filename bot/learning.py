@@ -34,6 +34,7 @@ from bot.models import (
     TrainingExample,
     Transfer,
 )
+from bot.privacy import nameless
 from bot.settings import Settings
 from classifiers.artefact import MANIFEST
 from classifiers.department import DepartmentClassifier, Prediction
@@ -76,7 +77,11 @@ def lessons(session: Session, limit: int = 50) -> list[Lesson]:
     Emergencies are none: as an ordinary message of its department one would teach the model not to hear them.
     """
     found = session.exec(_teaching().order_by(col(Inquiry.created_at)).limit(limit)).all()
-    return [Lesson(inquiry, text) for inquiry in found if (text := inquiries.words(session, inquiry))]
+    return [Lesson(inquiry, text) for inquiry in found if (text := _words(session, inquiry))]
+
+
+def _words(session: Session, inquiry: Inquiry) -> str:
+    return nameless(inquiries.words(session, inquiry))
 
 
 def _teaching() -> SelectOfScalar[Inquiry]:
@@ -105,7 +110,7 @@ def judge(session: Session, inquiry_id: UUID, *, staff: Staff, use: bool, screen
     session.add(
         TrainingExample(
             inquiry_id=inquiry_id,
-            text=inquiries.words(session, inquiry) if use else "",
+            text=_words(session, inquiry) if use else "",
             department_id=inquiry.department_id,
             used=use,
             authorised_by=staff.id,

@@ -123,7 +123,7 @@ def test_an_alarm_that_nobody_takes_note_of_reaches_everybody(city: City) -> Non
 def test_a_corrected_case_becomes_a_lesson_only_with_a_supervisor_and_without_personal_data(
     city: City,
 ) -> None:
-    event = city.line.text(USER, "粗大ごみの予約をしたいです。電話は090-1234-5678です")
+    event = city.line.text(USER, "粗大ごみの予約をしたいです。山田太郎です。電話は090-1234-5678です")
     city.webhook(city.line.body(event))
     city.work()
     case, desk = city.case(), city.hire("uketsuke")
@@ -141,6 +141,7 @@ def test_a_corrected_case_becomes_a_lesson_only_with_a_supervisor_and_without_pe
     [example] = city.all(TrainingExample)
     assert (example.department_id, example.used) == ("general_affairs", True)
     assert "090-1234-5678" not in example.text
+    assert "山田" not in example.text
     assert boss.client.post(url, data={"csrf": boss.csrf, "use": "1"}).status_code == 409
 
     city.webhook(city.line.body(_unsend(city, event)))
