@@ -48,6 +48,8 @@ MAX_LOSS_OF_LANGUAGES = 0.02
 """Of the mean accuracy over the other languages: one language alone has too few test messages."""
 FINISHED = (InquiryStatus.answered, InquiryStatus.closed)
 REFRESH_SECONDS = 10.0
+MODEL_NAME = 12
+"""Characters of a model's version that name it beside a prediction."""
 
 
 class NotBetter(Conflict):
@@ -325,7 +327,7 @@ class LiveClassifier:
         top = next(iter(prediction.probabilities))
         words = champion.explain(text, top) if prediction.set else ()
         kept: dict[str, Any] = {
-            "model": champion.version[:12],
+            "model": champion.version[:MODEL_NAME],
             "words": [[word.text, word.weight] for word in words],
             "unknown": champion.unknown_share(text),
         }

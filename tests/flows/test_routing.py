@@ -476,3 +476,32 @@ def test_a_second_matter_in_a_follow_up_becomes_a_case_once(city: City) -> None:
         ("water", None),
         ("waste_environment", first.id),
     }
+
+
+def test_drift_counts_only_what_the_model_that_routes_has_read(
+    city: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitoring, "ENOUGH", 1)
+    city.line_says(GARBAGE, user=USER)
+    city.line_says(GARBAGE, user=OTHER)
+    city.work()
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    with transaction(city.engine) as session:
+        of_old_model, own = session.exec(select(Inquiry)).all()
+        of_old_model.prediction |= {"model": "an older one", "unknown": 1.0}
+        own.prediction |= {"unknown": 0.25}
+        for row in (of_old_model, own):
+            sa.orm.attributes.flag_modified(row, "prediction")
+    with reading(city.engine) as session:
+        report = monitoring.examine(session, city.settings, now().date())
+    assert report.unknown == 0.25
+    assert report.unknown_before
+    assert f"学習時 {report.unknown_before:.0%}" in boss.page("/supervise/routing")
+
+
+@pytest.mark.parametrize(
+    ("words", "psi", "drifts"), [(0.05, 0.1, False), (0.05, 0.3, True), (0.09, 0.1, True)]
+)
+def test_new_words_are_drift_as_well_as_new_confidences(words: float, psi: float, drifts: bool) -> None:
+    report = monitoring.Monitoring([], [], 0.0, psi, words, 0.04, None, {}, [])
+    assert report.drifts is drifts
