@@ -137,6 +137,14 @@ def current(session: Session, conversation_id: UUID) -> Inquiry | None:
     return session.exec(query).first()
 
 
+def departments_beside(session: Session, first: Inquiry) -> set[str]:
+    """Where an open second matter of the same thread is: it sees what the citizen adds there."""
+    query = select(Inquiry.department_id).where(
+        Inquiry.linked_to == first.id, col(Inquiry.status).in_(OPEN_STATUSES)
+    )
+    return set(session.exec(query))
+
+
 def give_notice(
     session: Session, conversation: Conversation, *, cause: str, answers: Message | None = None
 ) -> None:

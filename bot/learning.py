@@ -34,6 +34,7 @@ from bot.models import (
     TrainingExample,
     Transfer,
 )
+from bot.privacy import nameless
 from bot.settings import Settings
 from classifiers.artefact import MANIFEST
 from classifiers.department import DepartmentClassifier, Prediction
@@ -47,6 +48,8 @@ MAX_LOSS_OF_LANGUAGES = 0.02
 """Of the mean accuracy over the other languages: one language alone has too few test messages."""
 FINISHED = (InquiryStatus.answered, InquiryStatus.closed)
 REFRESH_SECONDS = 10.0
+MODEL_NAME = 12
+"""Characters of a model's version that name it beside a prediction."""
 
 
 class NotBetter(Conflict):
@@ -76,7 +79,11 @@ def lessons(session: Session, limit: int = 50) -> list[Lesson]:
     Emergencies are none: as an ordinary message of its department one would teach the model not to hear them.
     """
     found = session.exec(_teaching().order_by(col(Inquiry.created_at)).limit(limit)).all()
-    return [Lesson(inquiry, text) for inquiry in found if (text := inquiries.words(session, inquiry))]
+    return [Lesson(inquiry, text) for inquiry in found if (text := _words(session, inquiry))]
+
+
+def _words(session: Session, inquiry: Inquiry) -> str:
+    return nameless(inquiries.words(session, inquiry))
 
 
 def _teaching() -> SelectOfScalar[Inquiry]:
@@ -105,7 +112,7 @@ def judge(session: Session, inquiry_id: UUID, *, staff: Staff, use: bool, screen
     session.add(
         TrainingExample(
             inquiry_id=inquiry_id,
-            text=inquiries.words(session, inquiry) if use else "",
+            text=_words(session, inquiry) if use else "",
             department_id=inquiry.department_id,
             used=use,
             authorised_by=staff.id,
@@ -320,7 +327,7 @@ class LiveClassifier:
         top = next(iter(prediction.probabilities))
         words = champion.explain(text, top) if prediction.set else ()
         kept: dict[str, Any] = {
-            "model": champion.version[:12],
+            "model": champion.version[:MODEL_NAME],
             "words": [[word.text, word.weight] for word in words],
             "unknown": champion.unknown_share(text),
         }

@@ -15,7 +15,9 @@ from sqlmodel import Session, col, select
 from bot import city, learning, organisation
 from bot.models import FRONT_DESK, Inquiry, InquiryStatus, Transfer
 from bot.settings import Settings
+from classifiers.artefact import read_manifest
 from classifiers.curves import coverage_svg, curves, reliability_svg
+from classifiers.errors import ModelNotLoaded
 
 NEWEST = 2000
 """How many cases count; about a month of a city of 100,000."""
@@ -24,6 +26,9 @@ ENOUGH = 30
 LOOP_AFTER = 3
 PSI_DRIFT = 0.25
 """Above it messages are no longer those the thresholds were learnt on (credit scoring's rule of thumb)."""
+
+UNKNOWN_DRIFT = 2.0
+"""The same for words: this many times the share of the validation messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +74,22 @@ class Monitoring:
     transfers_per_case: float
     psi: float | None
     unknown: float | None
-    """Mean share of words the model has never seen."""
+    """Mean share of words that the model which routes has never seen."""
+    unknown_before: float | None
+    """The same share of the validation messages, where the thresholds come from."""
     agreement: tuple[int, float] | None
     """Cases on which the present challenger had a view, and how often it was the champion's."""
     curves: dict[str, dict[str, list[dict[str, float]]]]
     """`classifiers.curves.curves` of the ``validation`` set; ``everyday`` as soon as enough cases ended."""
     misfits: list[str]
+
+    @property
+    def drifts(self) -> bool:
+        """Whether messages are no longer like those on which the model was calibrated."""
+        if self.psi is None:
+            return False  # too few messages
+        words, before = self.unknown, self.unknown_before
+        return self.psi > PSI_DRIFT or bool(words and before and words > UNKNOWN_DRIFT * before)
 
 
 def examine(session: Session, settings: Settings, today: date) -> Monitoring:
@@ -85,6 +100,8 @@ def examine(session: Session, settings: Settings, today: date) -> Monitoring:
     transfers = _transfers(session, [i.id for i in cases])
     facts = model_facts(session, settings)
     predictions = [i.prediction for i in cases]
+    # What an earlier model said of its messages is no drift of this one.
+    own = [p for p in predictions if p.get("model") == facts.get("model")]
 
     def today_of(label: str) -> str:
         exits = label not in departments
@@ -101,8 +118,9 @@ def examine(session: Session, settings: Settings, today: date) -> Monitoring:
         departments=_quality(pairs, {d.id: d.name for d in departments.values()}),
         wandering=_wandering(cases, transfers),
         transfers_per_case=sum(map(len, transfers.values())) / max(1, len(cases)),
-        psi=_psi(facts, predictions),
-        unknown=_mean([p["unknown"] for p in predictions if "unknown" in p]),
+        psi=_psi(facts, own),
+        unknown=_mean([p["unknown"] for p in own if "unknown" in p]),
+        unknown_before=facts.get("unknown"),
         agreement=_agreement(predictions, challenger.folder) if challenger else None,
         curves=_curves(facts, tops, departments),
         misfits=organisation.misfits(facts.get("departments", []), departments, today),
@@ -110,14 +128,15 @@ def examine(session: Session, settings: Settings, today: date) -> Monitoring:
 
 
 def model_facts(session: Session, settings: Settings) -> dict[str, Any]:
-    """What training left beside the champion: its departments and its reference; {} without a model."""
+    """What training left beside the champion: model, departments and reference; {} without a model."""
     folder = learning.champion_folder(session, settings)
     try:
+        model = read_manifest(folder, only=())["inputs"][: learning.MODEL_NAME]
         labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
         reference = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["reference"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, ModelNotLoaded):
         return {}
-    return {"departments": labels["departments"], **reference}
+    return {"model": model, "departments": labels["departments"], **reference}
 
 
 def _transfers(session: Session, ids: Sequence[UUID]) -> dict[UUID, list[Transfer]]:

@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from responders.japanese import tokens
+
 _DIGIT = r"[0-9０-９]"
 _SEP = r"[-ー−‐―－ 　]?"
 _MY_NUMBER = re.compile(rf"(?<!{_DIGIT})(?:{_DIGIT}{{4}}{_SEP}){{2}}{_DIGIT}{{4}}(?!{_DIGIT})")
@@ -15,6 +17,11 @@ _PHONE = re.compile(
 _EMAIL = re.compile(
     r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}"
 )
+_KANJI_NAME = re.compile(r"(?![〇一二三四五六七八九十百]+$)[㐀-鿿々]+")
+_CALLED = re.compile(r"\s*(?:さん|さま|様|氏|君|くん|ちゃん|先生|です|と申|とい[いう])")
+_NUMBER = r"[0-9０-９〇一二三四五六七八九十]+"
+_LOT = rf"{_NUMBER}(?:番地?)?(?:[-ー−‐―－の]?{_NUMBER}号?)?"
+_HOUSE = re.compile(rf"{_NUMBER}丁目{_LOT}|{_NUMBER}番地(?:の?{_NUMBER})?|{_NUMBER}番{_NUMBER}号")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,28 @@ def mask(text: str, known: str = "") -> tuple[str, tuple[str, ...]]:
     return text, tuple(kind for kind, _, _ in _KINDS if kind in {place.kind for place in places})
 
 
+def nameless(text: str) -> str:
+    """Persons' names in kanji and house numbers replaced by marks, for words that a model learns from.
+
+    A name counts beside another one or before a title (田中さん, 山田と申します). Names in kana are words as
+    well (のぞみ) and stay: a person reads the text before it is used.
+    """
+    return _HOUSE.sub("〔番地〕", _names(text))
+
+
+def _names(text: str) -> str:
+    found = [
+        (m.begin(), m.end())
+        for m in tokens(text)
+        if m.part_of_speech()[2] == "人名" and _KANJI_NAME.fullmatch(m.surface())
+    ]
+    starts, ends = {start for start, _ in found}, {end for _, end in found}
+    for start, end in reversed(found):
+        if end in starts or start in ends or _CALLED.match(text, end):
+            text = text[:start] + ("" if start in ends else NAME) + text[end:]
+    return text
+
+
 def bare(personal: str) -> str:
     """An address or number in one comparable form."""
     return personal.lower() if "@" in personal else _digits(personal)
@@ -77,6 +106,7 @@ def _digits(text: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFKC", text) if c.isdigit())
 
 
+NAME = "〔氏名〕"
 MARKS = {
     "card": "〔カード番号〕",
     "my_number": "〔個人番号〕",

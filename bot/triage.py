@@ -289,14 +289,15 @@ class _Decision:
     def _open_second(self, first: Inquiry, also: str) -> None:
         """The message holds a second matter: a case of its own with the same thread."""
         department_id = self._responsible(also)
-        if department_id in {first.department_id, FRONT_DESK}:
+        at_work = {first.department_id, FRONT_DESK, *inquiries.departments_beside(self.session, first)}
+        if department_id in at_work:
             return
         second = inquiries.open_inquiry(
             self.session,
             self.conversation,
             department_id,
             self.brain.calendar,
-            prediction=first.prediction,
+            prediction=self._prediction(),
             linked_to=first,
         )
         self.predicted.append(second.id)
@@ -321,7 +322,8 @@ class _Decision:
     def route_chosen(self) -> None:
         """The citizen pressed a button, or wrote more."""
         inquiry = inquiries.current(self.session, self.conversation.id)
-        if inquiry is None or inquiry.status != InquiryStatus.clarifying:
+        pressed = str(self.message.data.get("department", ""))
+        if inquiry is None or not (inquiry.status == InquiryStatus.clarifying or self._still_helps(inquiry)):
             # A button of an old question: the matter is with somebody already.
             if inquiry is None or self.message.kind != "button":
                 self.open()
@@ -329,12 +331,19 @@ class _Decision:
                 self.attach_to_current()
             return
         self._attach(inquiry)
-        pressed = str(self.message.data.get("department", ""))
         chosen = self._responsible(pressed) if pressed else self._department()
         reason = HandOffReason.low_confidence if chosen == FRONT_DESK else None
         inquiries.route(self.session, inquiry, chosen, drafting=self.brain.drafting_enabled, reason=reason)
         incidents.join(self.session, inquiry)
         self.fixed(self._receipt(), inquiry)
+
+    def _still_helps(self, inquiry: Inquiry) -> bool:
+        """A late press: the front desk has the case because nobody chose, and no person has moved it yet."""
+        return (
+            self.message.kind == "button"
+            and inquiry.department_id == FRONT_DESK
+            and inquiry.hand_off_reason == HandOffReason.low_confidence
+        )
 
     def status(self) -> None:
         """Where a case stands, only to the citizen whose case it is."""
@@ -417,6 +426,9 @@ class _Decision:
             self.route_chosen()
             return
         self._attach(inquiry)
+        prediction = self.understood.prediction
+        if prediction and prediction.also:
+            self._open_second(inquiry, prediction.also)
         if inquiry.status in QUEUE_STATUSES and inquiry.hand_off_reason != HandOffReason.asked_for_person:
             inquiries.route(
                 self.session,

@@ -19,7 +19,7 @@ from classifiers.errors import EmptyText, ModelNotLoaded
 from classifiers.language import detect
 from classifiers.ngrams import NGrams
 from classifiers.runtime import open_session, run_one
-from classifiers.tokens import clean, encode, load_tokenizer, runs
+from classifiers.tokens import clean, encode, load_tokenizer, runs, unknown_share
 
 FRONT_DESK = "front_desk"
 NGRAMS = "ngrams.npz"
@@ -179,8 +179,7 @@ class DepartmentClassifier:
 
     def unknown_share(self, text: str) -> float:
         """Share of the message's words that no training message holds, 0 to 1; for drift, not for routing."""
-        words = [run.group() for run in runs(clean(text, self._max_tokens))]
-        return round(sum(word not in self._known for word in words) / len(words), 3) if words else 0.0
+        return round(unknown_share(clean(text, self._max_tokens), self._known), 3)
 
     def _words(self, text: str) -> str | None:
         """What of a message can be read; None for emoji, links and marks alone."""

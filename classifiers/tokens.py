@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Container
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -161,3 +162,9 @@ def encode(tokenizer: TextToIds, text: str, max_tokens: int) -> NDArray[np.int64
 def runs(text: str) -> list[re.Match[str]]:
     """The words of a text as a person would point at them: runs of kanji, katakana, hiragana, letters."""
     return list(_RUN.finditer(text))
+
+
+def unknown_share(text: str, known: Container[str]) -> float:
+    """Share of a text's words that are not among the known ones, 0 to 1; 0 for a text without words."""
+    words = [run.group() for run in runs(text)]
+    return sum(word not in known for word in words) / len(words) if words else 0.0

@@ -64,7 +64,7 @@ from classifiers.router import (
     targets,
 )
 from classifiers.runtime import open_session, run_one
-from classifiers.tokens import TextToIds, encode, load_tokenizer, runs
+from classifiers.tokens import TextToIds, clean, encode, load_tokenizer, runs, unknown_share
 
 __all__ = ["Recipe", "is_fresh", "train"]
 
@@ -151,6 +151,9 @@ def train(
 
     with replacing(out_dir) as scratch:
         metrics, calibrations = ship(scratch, model, data, labels, recipe)
+        known = known_words(data_dir, labels)
+        unknown = [unknown_share(clean(text, limit), known) for text in data["valid"].texts]
+        metrics["reference"]["unknown"] = round(float(np.mean(unknown)), 4)
         metrics |= {
             "probe": probe_facts,
             "epochs": history,
@@ -160,7 +163,7 @@ def train(
             "versions": {p: importlib.metadata.version(p) for p in ("torch", "transformers", "onnxruntime")},
         }
         _write_texts(scratch, folder, labels, metrics, str(backbone), calibrations["ja"])
-        _write_known_words(scratch, data_dir, labels)
+        (scratch / KNOWN_WORDS).write_text("\n".join(sorted(known)) + "\n", encoding="utf-8")
         write_manifest(
             scratch,
             inputs=inputs,
@@ -503,10 +506,10 @@ def _write_texts(
     (scratch / "model_card.md").write_text(render(metrics, name, calibration), encoding="utf-8")
 
 
-def _write_known_words(scratch: Path, data_dir: Path, labels: Labels) -> None:
+def known_words(data_dir: Path, labels: Labels) -> set[str]:
+    """Every word that some training message holds."""
     examples = load_split(data_dir, "train", labels) + load_emergencies(data_dir, "train")
-    words = {run.group() for example in examples for run in runs(example.text)}
-    (scratch / KNOWN_WORDS).write_text("\n".join(sorted(words)) + "\n", encoding="utf-8")
+    return {run.group() for example in examples for run in runs(example.text)}
 
 
 def main() -> None:

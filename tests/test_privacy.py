@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.privacy import find, is_my_number, mask
+from bot.privacy import find, is_my_number, mask, nameless
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,17 @@ def test_what_is_public_anyway_is_not_masked(known: str) -> None:
 def test_the_check_digit_of_an_individual_number() -> None:
     assert is_my_number("１２３４５６７８９０１８")
     assert not is_my_number("123456789012")
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("山田太郎と申します。港町2丁目3番5号です", "〔氏名〕と申します。港町〔番地〕です"),
+        ("田中さんの家の前、本町12番地の3", "〔氏名〕さんの家の前、本町〔番地〕"),
+        ("中央三丁目10-4の佐藤です", "中央〔番地〕の〔氏名〕です"),
+        ("1番窓口で納付書の見方を3丁目の方に", "1番窓口で納付書の見方を3丁目の方に"),
+        ("八十八歳の母、マイナ保険証、子ども110番の家", "八十八歳の母、マイナ保険証、子ども110番の家"),
+    ],
+)
+def test_words_to_learn_from_name_nobody(text: str, left: str) -> None:
+    assert nameless(text) == left

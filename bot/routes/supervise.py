@@ -110,7 +110,6 @@ def routing(
         ).all(),
         names=city.department_names(session),
         enough=monitoring.ENOUGH,
-        drift=monitoring.PSI_DRIFT,
     )
 
 

@@ -10,11 +10,12 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from bot import conversations, learning, monitoring, organisation, workflow
+from bot import conversations, inquiries, learning, monitoring, organisation, workflow
 from bot.city import BadCityFile, load
 from bot.db import now, reading, transaction
 from bot.models import (
     AuditEntry,
+    Conversation,
     Department,
     Draft,
     HandOffReason,
@@ -122,7 +123,7 @@ def test_an_alarm_that_nobody_takes_note_of_reaches_everybody(city: City) -> Non
 def test_a_corrected_case_becomes_a_lesson_only_with_a_supervisor_and_without_personal_data(
     city: City,
 ) -> None:
-    event = city.line.text(USER, "粗大ごみの予約をしたいです。電話は090-1234-5678です")
+    event = city.line.text(USER, "粗大ごみの予約をしたいです。山田太郎です。電話は090-1234-5678です")
     city.webhook(city.line.body(event))
     city.work()
     case, desk = city.case(), city.hire("uketsuke")
@@ -140,6 +141,7 @@ def test_a_corrected_case_becomes_a_lesson_only_with_a_supervisor_and_without_pe
     [example] = city.all(TrainingExample)
     assert (example.department_id, example.used) == ("general_affairs", True)
     assert "090-1234-5678" not in example.text
+    assert "山田" not in example.text
     assert boss.client.post(url, data={"csrf": boss.csrf, "use": "1"}).status_code == 409
 
     city.webhook(city.line.body(_unsend(city, event)))
@@ -417,3 +419,89 @@ def test_a_second_matter_does_not_count_against_the_routing(city: City) -> None:
         report = monitoring.examine(session, city.settings, now().date())
     assert sum(row.sent for row in report.departments) == 1
     assert {row.precision for row in report.departments} == {None, 1.0}
+
+
+def _asked_too_long_ago(city: City) -> Inquiry:
+    """A case whose citizen was asked for the department and did not choose in time."""
+    city.line_says("書類をなくした")
+    conversation = city.all(Conversation)[0]
+    with transaction(city.engine) as session:
+        [message] = session.exec(select(Message))
+        message.triaged_at = now()
+        inquiry = inquiries.open_inquiry(
+            session,
+            conversations.hold(session, conversation.id),
+            "front_desk",
+            city.brain.calendar,
+            prediction={},
+        )
+        message.inquiry_id = inquiry.id
+        session.add(message)
+        inquiries.clarify(session, inquiry)
+        inquiry.status_since = now() - timedelta(days=1)
+    workflow.sweep(city.engine)
+    return city.case()
+
+
+def _pressed(city: City, department: str) -> dict[str, Any]:
+    return city.line.event(USER, type="postback", postback={"data": f"department={department}"})
+
+
+def test_a_late_press_still_brings_the_case_to_its_department(city: City) -> None:
+    inquiry = _asked_too_long_ago(city)
+    assert (inquiry.status, inquiry.department_id) == (InquiryStatus.with_person, "front_desk")
+    city.webhook(city.line.body(_pressed(city, "tax")))
+    city.work()
+    assert _case(city, inquiry.id).department_id == "tax"
+    assert len(city.all(Inquiry)) == 1
+
+
+def test_a_late_press_moves_nothing_that_a_person_has_moved(city: City) -> None:
+    inquiry = _asked_too_long_ago(city)
+    _transfer(city, city.hire("mori"), inquiry, "welfare")
+    city.webhook(city.line.body(_pressed(city, "tax")))
+    city.work()
+    assert _case(city, inquiry.id).department_id == "welfare"
+
+
+def test_a_second_matter_in_a_follow_up_becomes_a_case_once(city: City) -> None:
+    city.line_says("水道料金の支払い方法を教えてください")
+    city.work()
+    first = city.case()
+    for text in (TWO_MATTERS, TWO_MATTERS):
+        city.line_says(text)
+        city.work()
+    cases = city.all(Inquiry)
+    assert {(c.department_id, c.linked_to) for c in cases} == {
+        ("water", None),
+        ("waste_environment", first.id),
+    }
+
+
+def test_drift_counts_only_what_the_model_that_routes_has_read(
+    city: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitoring, "ENOUGH", 1)
+    city.line_says(GARBAGE, user=USER)
+    city.line_says(GARBAGE, user=OTHER)
+    city.work()
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    with transaction(city.engine) as session:
+        of_old_model, own = session.exec(select(Inquiry)).all()
+        of_old_model.prediction |= {"model": "an older one", "unknown": 1.0}
+        own.prediction |= {"unknown": 0.25}
+        for row in (of_old_model, own):
+            sa.orm.attributes.flag_modified(row, "prediction")
+    with reading(city.engine) as session:
+        report = monitoring.examine(session, city.settings, now().date())
+    assert report.unknown == 0.25
+    assert report.unknown_before
+    assert f"学習時 {report.unknown_before:.0%}" in boss.page("/supervise/routing")
+
+
+@pytest.mark.parametrize(
+    ("words", "psi", "drifts"), [(0.05, 0.1, False), (0.05, 0.3, True), (0.09, 0.1, True)]
+)
+def test_new_words_are_drift_as_well_as_new_confidences(words: float, psi: float, drifts: bool) -> None:
+    report = monitoring.Monitoring([], [], 0.0, psi, words, 0.04, None, {}, [])
+    assert report.drifts is drifts
