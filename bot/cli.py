@@ -290,6 +290,31 @@ def knowledge_import(path: Path, keep_missing: bool) -> None:
     raise SystemExit(1 if troubles else 0)
 
 
+@knowledge.command("ticks")
+def knowledge_ticks() -> None:
+    """Print the sentences that caseworkers ticked, by question: what a supervisor released for learning.
+
+    Only those that stand in the articles of the city's folder: `python -m bot.evaluation` learns over these.
+
+    Example: madoguchi knowledge ticks >> data/evaluation/tuning.jsonl
+    """
+    from bot import audit, ticks
+    from bot.db import make_engine, transaction
+    from responders.knowledge import read_folder, split_passages
+
+    settings = _settings()
+    articles = read_folder(settings.city_dir / "knowledge")
+    standing = {(p.article, p.text) for article in articles for p in split_passages(article)}
+    with transaction(make_engine(settings.effective_database_url)) as session:
+        rows = list(ticks.export(session, standing))
+        audit.record(
+            session, actor="system:cli", action="export_ticks", subject="search", screen="cli", rows=len(rows)
+        )
+    for row in rows:
+        click.echo(json.dumps(row, ensure_ascii=False))
+    click.echo(f"{len(rows)} questions", err=True)
+
+
 @main.group()
 def staff() -> None:
     """Accounts of the people who work here."""

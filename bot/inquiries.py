@@ -41,6 +41,7 @@ from bot.models import (
     Message,
     OutboxMessage,
     Role,
+    SearchExample,
     Staff,
     TrainingExample,
     Transfer,
@@ -216,7 +217,8 @@ def on_unsend(session: Session, inquiry_id: UUID) -> None:
     """The citizen took words back: a draft that answers them is void."""
     both = select(Inquiry).where((col(Inquiry.id) == inquiry_id) | (col(Inquiry.linked_to) == inquiry_id))
     for inquiry in session.exec(both).all():
-        session.execute(sa.delete(TrainingExample).where(col(TrainingExample.inquiry_id) == inquiry.id))
+        for example in (TrainingExample, SearchExample):
+            session.execute(sa.delete(example).where(col(example.inquiry_id) == inquiry.id))
         inquiry.prediction = _without_words(inquiry.prediction)
         session.add(inquiry)
         _forget_words(session, inquiry)
@@ -396,6 +398,7 @@ def recompose(
         raise CaseChanged
     before = [p["article"] + "#" + str(p["ordinal"]) for p in draft.passages]
     _stand_on(session, inquiry, draft, result, text)
+    draft.ticked = True
     ticked = [p.id for p in result.passages]
     note(session, inquiry, staff.login, "recompose", screen, draft=draft.id, before=before, ticked=ticked)
 

@@ -79,10 +79,11 @@ def lessons(session: Session, limit: int = 50) -> list[Lesson]:
     Emergencies are none: as an ordinary message of its department one would teach the model not to hear them.
     """
     found = session.exec(_teaching().order_by(col(Inquiry.created_at)).limit(limit)).all()
-    return [Lesson(inquiry, text) for inquiry in found if (text := _words(session, inquiry))]
+    return [Lesson(inquiry, text) for inquiry in found if (text := words(session, inquiry))]
 
 
-def _words(session: Session, inquiry: Inquiry) -> str:
+def words(session: Session, inquiry: Inquiry) -> str:
+    """A case's words as a model may learn them: personal data, names and house numbers masked."""
     return nameless(inquiries.words(session, inquiry))
 
 
@@ -112,7 +113,7 @@ def judge(session: Session, inquiry_id: UUID, *, staff: Staff, use: bool, screen
     session.add(
         TrainingExample(
             inquiry_id=inquiry_id,
-            text=_words(session, inquiry) if use else "",
+            text=words(session, inquiry) if use else "",
             department_id=inquiry.department_id,
             used=use,
             authorised_by=staff.id,

@@ -282,6 +282,22 @@ class TrainingExample(SQLModel, table=True):
     authorised_at: datetime = _time()
 
 
+class SearchExample(SQLModel, table=True):
+    """A finished case with ticked sentences that a supervisor released (or refused) for the search."""
+
+    id: UUID = _id()
+    inquiry_id: UUID = Field(foreign_key="inquiry.id", unique=True)
+    text: str
+    """As `TrainingExample.text`."""
+    department_id: str = Field(foreign_key="department.id")
+    gold: list[Any] = _json(list)
+    """The ticked sentences: ``article`` and ``sentence``."""
+    used: bool
+    """False: the supervisor looked and refused."""
+    authorised_by: UUID = Field(foreign_key="staff.id")
+    authorised_at: datetime = _time()
+
+
 class RoutingModel(SQLModel, table=True):
     """A trained classifier beside the first one, and what was decided about it."""
 
@@ -351,6 +367,8 @@ class Draft(SQLModel, table=True):
     """Article id → the version on which the draft stands."""
     times: dict[str, Any] = _json(dict)
     """Seconds of selection, template, model and check."""
+    ticked: bool = False
+    """A person chose its sentences: they show what answers the question."""
     second_kind: str = ""
     """``easy`` for やさしい日本語, a language code, or empty: no second text."""
     second_text: str = ""

@@ -38,6 +38,7 @@ _ACTION_JA = {
     "escalate_alarm": "緊急の確認が遅れ、全員に通知",
     "release_example": "学習データに使うことを承認",
     "refuse_example": "学習データに使わないと判断",
+    "export_ticks": "検索の学習データを書き出し",
     "train_challenger": "振り分けモデルを学習",
     "promote_model": "振り分けモデルを切替え",
     "roll_back_model": "振り分けモデルを元に戻す",

@@ -54,7 +54,7 @@ def test_route_answers_every_line_and_says_which_were_bad(tmp_path: Path) -> Non
 def test_every_command_helps_in_english_with_an_example() -> None:
     for path in (["route"], ["search"], ["draft"], ["train"], ["serve"], ["evaluate", "routing"],
                  ["evaluate", "search"], ["evaluate", "drafts"], ["bench"], ["doctor"],
-                 ["knowledge", "import"], ["audit", "verify"]):  # fmt: skip
+                 ["knowledge", "import"], ["knowledge", "ticks"], ["audit", "verify"]):  # fmt: skip
         shown = CliRunner().invoke(main, [*path, "--help"])
         assert shown.exit_code == 0
         assert "Example: " in shown.output

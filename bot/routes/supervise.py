@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlmodel import col, select
 
-from bot import audit, auth, city, jobs, learning, modes, monitoring, outbox, reports
+from bot import audit, auth, city, jobs, learning, modes, monitoring, outbox, reports, ticks
 from bot.db import now
 from bot.errors import Conflict, NotFound
 from bot.models import AuditEntry, InboundEvent, Role, RoutingModel, Staff
@@ -105,6 +105,7 @@ def routing(
         report=report,
         pictures=monitoring.pictures(report),
         lessons=learning.lessons(session),
+        ticks=ticks.lessons(session),
         models=session.exec(
             select(RoutingModel).order_by(col(RoutingModel.created_at).desc()).limit(10)
         ).all(),
@@ -120,6 +121,15 @@ def judge_lesson(
     """Release a finished case for training, or refuse it."""
     learning.judge(session, inquiry_id, staff=staff, use=use, screen=SCREEN)
     return RedirectResponse("/supervise/routing#lessons", 303)
+
+
+@router.post("/routing/ticks/{inquiry_id}")
+def judge_tick(
+    inquiry_id: UUID, staff: DecidingOverseer, session: SessionDep, use: Annotated[bool, Form()] = False
+) -> Response:
+    """Release a finished case's ticked sentences for the search to learn from, or refuse them."""
+    ticks.judge(session, inquiry_id, staff=staff, use=use, screen=SCREEN)
+    return RedirectResponse("/supervise/routing#ticks", 303)
 
 
 @router.post("/routing/models/{model_id}/{verb}")

@@ -1,0 +1,112 @@
+"""The search learns from the sentences that caseworkers ticked, under a supervisor's eyes.
+
+As in `bot.learning`, a supervisor releases each finished case with its words masked, and what a citizen takes
+back goes. ``madoguchi knowledge ticks`` writes the released ones as ``python -m bot.evaluation`` reads them.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from bot import audit
+from bot.errors import Conflict, NotFound
+from bot.learning import FINISHED, words
+from bot.models import FRONT_DESK, Draft, DraftStatus, Inquiry, SearchExample, Staff
+from bot.sources import PAST
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A finished case whose answer stands on sentences that a person chose."""
+
+    inquiry: Inquiry
+    text: str
+    """Personal data masked, as the search would learn it."""
+    gold: list[dict[str, str]]
+    """``article`` and ``sentence``; those of past answers are left out."""
+
+
+def lessons(session: Session, limit: int = 50) -> list[Tick]:
+    """Such cases that no supervisor has looked at yet, oldest first."""
+    rows = session.execute(_teaching().order_by(col(Inquiry.created_at)).limit(limit))
+    ticks = [_tick(session, inquiry, draft) for inquiry, draft in rows]
+    return [tick for tick in ticks if tick.text and tick.gold]
+
+
+def _teaching() -> sa.Select[Inquiry, Draft]:
+    return (
+        sa.select(Inquiry, Draft)
+        .join(Draft, col(Draft.inquiry_id) == col(Inquiry.id))
+        .where(
+            col(Draft.ticked).is_(True),
+            col(Draft.status) == DraftStatus.approved,
+            col(Inquiry.id).not_in(select(SearchExample.inquiry_id)),
+            col(Inquiry.status).in_(FINISHED),
+            col(Inquiry.emergency).is_(False),
+            col(Inquiry.department_id) != FRONT_DESK,
+        )
+    )
+
+
+def _tick(session: Session, inquiry: Inquiry, draft: Draft) -> Tick:
+    gold = [
+        {"article": str(p["article"]), "sentence": str(p["text"])}
+        for p in draft.passages
+        if not str(p["article"]).startswith(PAST)
+    ]
+    return Tick(inquiry, words(session, inquiry), gold)
+
+
+def judge(session: Session, inquiry_id: UUID, *, staff: Staff, use: bool, screen: str) -> None:
+    """A supervisor releases a case for the search to learn from, or refuses it.
+
+    Raises:
+        NotFound: No such case. Conflict: it is no lesson, or somebody has judged it already.
+    """
+    if session.get(Inquiry, inquiry_id) is None:
+        raise NotFound
+    newest = _teaching().where(col(Inquiry.id) == inquiry_id).order_by(col(Draft.decided_at).desc())
+    row = session.execute(newest).first()
+    if row is None:
+        raise Conflict
+    tick = _tick(session, *row)
+    session.add(
+        SearchExample(
+            inquiry_id=inquiry_id,
+            text=tick.text if use else "",
+            department_id=tick.inquiry.department_id,
+            gold=tick.gold if use else [],
+            used=use,
+            authorised_by=staff.id,
+        )
+    )
+    action, subject = "release_example" if use else "refuse_example", f"search:{tick.inquiry.receipt_number}"
+    audit.record(session, actor=staff.login, action=action, subject=subject, screen=screen)
+
+
+def export(session: Session, standing: Collection[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """The released cases as ``data/evaluation/tuning.jsonl`` has its questions, oldest first.
+
+    Args:
+        session: The caller's transaction.
+        standing: Article and sentence of whatever the search will learn over; a case of which none stands
+            there any more is left out.
+    """
+    query = select(SearchExample).where(col(SearchExample.used).is_(True))
+    for example in session.exec(query.order_by(col(SearchExample.authorised_at))):
+        gold = [g for g in example.gold if (g["article"], g["sentence"]) in standing]
+        if gold and example.text.strip():
+            yield {
+                "id": f"case-{example.id}",
+                "text": example.text,
+                "department": example.department_id,
+                "answer": "yes",
+                "trap": "",
+                "gold": gold,
+                "must": [],
+                "must_not": [],
+            }
