@@ -52,9 +52,9 @@ def past_answers(session: Session, inquiry: Inquiry, frame: Frame, today: date) 
         return []
     best: dict[tuple[str, ...], tuple[float, PastAnswer]] = {}
     rows = _approved(session, inquiry, today)
-    questions = inquiries.words_of(session, [answered for _, _, answered in rows])
+    questions = inquiries.words_of(session, [answered for _, _, answered, _ in rows])
     own = register(session, frame.city).text
-    for approval, draft, answered in rows:
+    for approval, draft, answered, last_day in rows:
         question = questions[answered.id]
         likeness = _likeness(asked, {*words(question)})
         if likeness < LEAST_LIKE:
@@ -62,7 +62,7 @@ def past_answers(session: Session, inquiry: Inquiry, frame: Frame, today: date) 
         department = session.get_one(Department, answered.department_id)
         body = frame.body_of(japanese_part(approval.text), department, answered.receipt_number)
         public = " ".join([own, *(p["text"] for p in draft.passages)])
-        passages = _as_passages(answered, mask(body, public)[0])
+        passages = _as_passages(answered, mask(body, public)[0], last_day)
         answer = PastAnswer(answered, question[:80], passages, not draft.passages, approval.approved_at)
         same_words = tuple(p.text for p in passages)
         best.setdefault(same_words, (likeness, answer))  # the newest of equal answers comes first
@@ -70,7 +70,10 @@ def past_answers(session: Session, inquiry: Inquiry, frame: Frame, today: date) 
     return [answer for _, answer in ranked[:MOST_OFFERED]]
 
 
-def _approved(session: Session, inquiry: Inquiry, today: date) -> list[tuple[Approval, Draft, Inquiry]]:
+def _approved(
+    session: Session, inquiry: Inquiry, today: date
+) -> list[tuple[Approval, Draft, Inquiry, date | None]]:
+    """Answers whose every source stands today, with the first last day of these."""
     query = (
         select(Approval, Draft, Inquiry)
         .join(Draft, col(Approval.draft_id) == col(Draft.id))
@@ -86,8 +89,14 @@ def _approved(session: Session, inquiry: Inquiry, today: date) -> list[tuple[App
     )
     rows = list(session.exec(query))
     cited = {str(p["article"]) for _, draft, _ in rows for p in draft.passages}
-    standing = {(p.article, p.text) for p in passages_of(session, cited) if valid_on(p, today)}
-    return [row for row in rows if all((p["article"], p["text"]) in standing for p in row[1].passages)]
+    standing = {(p.article, p.text): p.valid_to for p in passages_of(session, cited) if valid_on(p, today)}
+    kept = []
+    for approval, draft, answered in rows:
+        under = [(str(p["article"]), str(p["text"])) for p in draft.passages]
+        if all(source in standing for source in under):
+            last_days = [day for source in under if (day := standing[source])]
+            kept.append((approval, draft, answered, min(last_days, default=None)))
+    return kept
 
 
 def _likeness(one: set[str], other: set[str]) -> float:
@@ -95,7 +104,7 @@ def _likeness(one: set[str], other: set[str]) -> float:
     return len(one & other) / (len(one) * len(other)) ** 0.5 if one and other else 0.0
 
 
-def _as_passages(inquiry: Inquiry, body: str) -> tuple[Passage, ...]:
+def _as_passages(inquiry: Inquiry, body: str, last_day: date | None) -> tuple[Passage, ...]:
     return tuple(
         Passage(
             article=f"{PAST}{inquiry.receipt_number}",
@@ -103,6 +112,7 @@ def _as_passages(inquiry: Inquiry, body: str) -> tuple[Passage, ...]:
             department=inquiry.department_id,
             ordinal=number,
             text=text.removeprefix("・"),
+            valid_to=last_day,
         )
         for number, text in enumerate(split_sentences(body), start=1)
     )

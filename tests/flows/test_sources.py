@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 from sqlmodel import select
 
+from bot import inquiries
 from bot.db import now, transaction
 from bot.knowledge import Knowledge, import_articles
 from bot.models import Approval, AuditEntry, Draft, DraftStatus, InquiryStatus, KnowledgeArticle
@@ -284,6 +285,28 @@ def test_an_answer_whose_article_has_ended_is_not_offered_nor_taken(city: City, 
     assert f"過去の回答 {case.receipt_number}" not in desk.page(f"/desk/cases/{city.case().id}")
     form = {**desk.form(city.case()), "passage": old}
     assert desk.post(city.case(), "recompose", form).status_code == 422
+
+
+def test_a_draft_on_a_past_answer_ends_with_the_article_behind_it(city: City, desk: Desk) -> None:
+    last = now().date() + timedelta(days=30)
+    with transaction(city.engine) as session:
+        for row in session.exec(select(KnowledgeArticle).where(KnowledgeArticle.article == "waste-bulky")):
+            row.valid_to = last
+            session.add(row)
+    city.writer = replace(city.writer, knowledge=Knowledge(city.engine, None))
+    city.line_says("粗大ごみの戸別収集の手数料はいくらですか", user=OTHER)
+    city.work()
+    case = city.case(OTHER)
+    assert desk.post(case, "approve", desk.form(case)).status_code == 303
+    city.line_says("粗大ごみの戸別収集の手数料を知りたい")
+    city.work()
+    page = desk.page(f"/desk/cases/{city.case().id}")
+    old = [one for one in PASSAGE.findall(page) if one.startswith(f"case:{case.receipt_number}#")]
+    form = {**desk.form(city.case()), "passage": old}
+    assert desk.post(city.case(), "recompose", form).status_code == 303
+    draft = _pending(city)
+    assert inquiries.ended_sources(draft, last) == set()
+    assert inquiries.ended_sources(draft, last + timedelta(days=1)) == {f"case:{case.receipt_number}"}
 
 
 def test_a_draft_whose_article_ended_meanwhile_is_not_sent_but_made_anew(city: City, desk: Desk) -> None:
