@@ -87,7 +87,8 @@ def _organisation(settings: Settings) -> str:
 def _encoder(settings: Settings) -> str:
     if services.load_embed(settings) is None:
         raise LookupError("run `madoguchi setup`")
-    return str(services.encoder_dir(settings))
+    reader = "with reader" if services.load_reader(settings) else "no reader"
+    return f"{services.encoder_dir(settings)}, {reader}"
 
 
 def _line(settings: Settings) -> str:

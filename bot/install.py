@@ -14,6 +14,7 @@ from bot.db import make_engine, migrate, transaction
 from bot.models import FRONT_DESK, Department, Role, Staff
 from bot.settings import Settings
 from classifiers.freshness import is_fresh
+from classifiers.reader import BACKBONE, folder_name
 
 ROOT = Path(__file__).resolve().parent.parent
 RASA_PYTHON = ROOT / ".venv-rasa/bin/python"
@@ -67,14 +68,23 @@ def fetch_models(settings: Settings) -> None:
         say(f"Preparing the encoder ({settings.backbone}) …")
         from classifiers.backbone import fetch_backbone
 
-        folder = fetch_backbone(settings.backbone)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.unlink(missing_ok=True)
-        link.symlink_to(folder)
+        _point(link, fetch_backbone(settings.backbone))
+    reader = services.reader_dir(settings)
+    if settings.backbone == BACKBONE and reader.resolve().name != folder_name():
+        say("Preparing the reader …")
+        from classifiers.train_reader import fetch_reader
+
+        _point(reader, fetch_reader(link))
     if not settings.llm_base_url and settings.llm_model_path is None:
         from responders.fetch import fetch_model
 
         fetch_model()
+
+
+def _point(link: Path, folder: Path) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(folder)
 
 
 def train_classifier(settings: Settings) -> None:

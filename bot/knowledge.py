@@ -37,7 +37,7 @@ from bot.models import (
 from responders.draft import Wish
 from responders.errors import BadArticle
 from responders.knowledge import Article, Passage, split_passages
-from responders.retrieve import Embed, Index
+from responders.retrieve import Embed, Index, Read
 
 EMBED_AT_ONCE = 64
 """Texts that are embedded between two short transactions."""
@@ -504,10 +504,18 @@ class Knowledge:
         embed: Encodes questions; None: lexical search only.
         embed_passages: Encodes the passages that the console or a large import saved without vectors. While
             there are such passages, the search is lexical only.
+        read: Reads the leading articles beside a question; None: they are ranked without.
     """
 
-    def __init__(self, engine: Engine, embed: Embed | None, embed_passages: Embed | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        embed: Embed | None,
+        embed_passages: Embed | None = None,
+        read: Read | None = None,
+    ) -> None:
         self._engine, self._embed, self._embed_passages = engine, embed, embed_passages
+        self._read = read
         self._stamp: tuple[int, datetime | None, datetime | None] | None = None
         self._index = Index([])
         self._lock = threading.Lock()
@@ -522,7 +530,7 @@ class Knowledge:
             if (stamp := self._read_stamp()) != self._stamp:
                 self._fill_vectors()
                 with reading(self._engine) as session:
-                    self._index = _read_index(session, self._embed)
+                    self._index = _read_index(session, self._embed, self._read)
                 self._stamp = stamp
         return self._index
 
@@ -593,10 +601,10 @@ def _searchable(*classes: str) -> sa.Select[KnowledgePassage, KnowledgeArticle]:
     )
 
 
-def _read_index(session: Session, embed: Embed | None) -> Index:
+def _read_index(session: Session, embed: Embed | None, read: Read | None) -> Index:
     rows = session.execute(_searchable("public")).all()
     vectors = _vectors(p for p, _ in rows)
-    return Index([_passage(p, a) for p, a in rows], vectors, None if vectors is None else embed)
+    return Index([_passage(p, a) for p, a in rows], vectors, None if vectors is None else embed, read=read)
 
 
 def _passage(row: KnowledgePassage, article: KnowledgeArticle) -> Passage:

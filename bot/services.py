@@ -20,8 +20,9 @@ from bot.workflow import Services
 from channels.webchat import WebChatSender
 from classifiers.encoder import Encoder
 from classifiers.errors import ClassifierError
+from classifiers.reader import BACKBONE, Reader
 from responders.llm import Llm
-from responders.retrieve import Embed
+from responders.retrieve import Embed, Read
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,11 @@ log = logging.getLogger(__name__)
 def encoder_dir(settings: Settings) -> Path:
     """Where ``madoguchi setup`` points to the encoder of the knowledge search."""
     return settings.data_dir / "encoder"
+
+
+def reader_dir(settings: Settings) -> Path:
+    """Where ``madoguchi setup`` points to the reader that belongs to the encoder."""
+    return settings.data_dir / "reader"
 
 
 def load_classifier(settings: Settings, engine: Engine) -> LiveClassifier | None:
@@ -64,6 +70,17 @@ def _embedding(encoder: Encoder, kind: str) -> Callable[..., NDArray[np.float32]
         return encoder.embed(texts, "passage" if kind == "passage" else "query")  # type: ignore[arg-type]
 
     return embed
+
+
+def load_reader(settings: Settings) -> Read | None:
+    """Tells an answer from a near miss; None: sentences are chosen by vectors and words alone."""
+    if settings.backbone != BACKBONE:
+        return None
+    try:
+        return Reader(reader_dir(settings)).read
+    except ClassifierError as reason:
+        log.error("no reader, sentences are chosen less well: %s", reason)
+        return None
 
 
 def load_llm(settings: Settings) -> Llm | None:
@@ -110,17 +127,17 @@ def build(settings: Settings, engine: Engine) -> Services:
     )
 
 
-def load_knowledge(settings: Settings, engine: Engine) -> Knowledge:
-    """The search over the articles in force."""
+def load_knowledge(settings: Settings, engine: Engine, read: Read | None = None) -> Knowledge:
+    """The search over the articles in force; with a reader where sentences are chosen for a draft."""
     encoder = _load_encoder(settings)
     query, passage = (_embedding(encoder, kind) if encoder else None for kind in ("query", "passage"))
-    return Knowledge(engine, query, passage)
+    return Knowledge(engine, query, passage, read)
 
 
 def load_writer(settings: Settings, engine: Engine) -> drafting.Writer:
     """What drafting needs."""
     return drafting.Writer(
-        knowledge=load_knowledge(settings, engine),
+        knowledge=load_knowledge(settings, engine, load_reader(settings)),
         llm=load_llm(settings),
         frame=drafting.load_frame(settings.city_dir),
         zone=load_calendar(settings.city_dir / "calendar.yaml").zone,

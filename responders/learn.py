@@ -8,7 +8,7 @@ doi:10.1016/S0893-6080(05)80023-1.
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from statistics import mean
@@ -46,22 +46,30 @@ class _Asked:
     fold: int
 
 
-def learn(cases: Sequence[Case], index: Index, today: date) -> tuple[Weights, dict[str, Any]]:
+def held_back(case: Case) -> bool:
+    """Whether the reader must not learn from this question: a quarter, on which its word is weighed."""
+    return _number(case) % 8 < 2
+
+
+def learn(
+    cases: Sequence[Case], index: Index, today: date, articles: Weights | None = None
+) -> tuple[Weights, dict[str, Any]]:
     """Weights for an index of this kind, and what they reach on questions about articles held out.
 
     Args:
         cases: With gold sentences, or without an answer.
-        index: Over the articles that the cases are about; its encoder, if any, is used.
+        index: Over the articles that the cases are about; its encoder and reader, if any, are used.
         today: Decides which articles are valid.
+        articles: What ranks articles at first sight, if it is known already; default: it is learnt.
 
     Returns:
         The weights, and per measure its mean over the folds.
     """
     asked = _look(cases, index, today)
-    weights = _fit(asked, index)
+    weights = _fit(asked, index, articles)
     held_out: dict[str, tuple[_Asked, Index, Ranking]] = {}
     for fold in range(FOLDS):
-        part = _fit([a for a in asked if a.fold != fold], index)
+        part = _fit([a for a in asked if a.fold != fold], index, articles)
         held_out |= {
             a.case.id: (a, index.weighted(part), _judge(a, index.weighted(part)))
             for a in asked
@@ -81,6 +89,32 @@ def learn(cases: Sequence[Case], index: Index, today: date) -> tuple[Weights, di
     return weights, _report(judged, chances, answerable, below, today)
 
 
+def near_misses(
+    cases: Sequence[Case], index: Index, today: date
+) -> Iterator[tuple[str, list[tuple[str, list[str], list[bool]]]]]:
+    """What a reader learns from: each question with the two articles that come into question most.
+
+    Args:
+        cases: Questions with their gold sentences, or without an answer.
+        index: Without a reader.
+        today: Decides which articles are valid.
+
+    Yields:
+        The question, and per article its title, its quotable sentences and which of them answer; the articles
+        that hold gold sentences come first, and all of them come.
+    """
+    for asked in _look(cases, index, today):
+        ranking = _judge(asked, index)
+        leading = sorted(ranking.fits, key=lambda article: -ranking.chances[article])
+        chosen = list(dict.fromkeys([*sorted(asked.articles), *leading]))[: max(2, len(asked.articles))]
+        found = []
+        for article in chosen:
+            passages = [p for p in index.article_passages(index.articles[article]) if p.quotable]
+            answers = [(p.article, p.text) in asked.case.gold for p in passages]
+            found.append((passages[0].article_title, [p.ranked for p in passages], answers))
+        yield asked.case.text, found
+
+
 def _with_again(index: Index, weights: Weights) -> Weights:
     return replace(index.weights, again=weights.again)
 
@@ -94,12 +128,17 @@ def _look(cases: Sequence[Case], index: Index, today: date) -> list[_Asked]:
         if question is None:
             continue
         articles = frozenset(number[article] for article, _ in case.gold)
-        # Questions about one article stay together: the weights are judged on articles they never saw.
-        key = min(case.gold)[0] if case.gold else case.id
-        found.append(
-            _Asked(case, question, _routed(case, departments), articles, zlib.crc32(key.encode()) % FOLDS)
-        )
+        for article in articles:
+            index.read(question, article)
+        fold = _number(case) // 8 % FOLDS
+        found.append(_Asked(case, question, _routed(case, departments), articles, fold))
     return found
+
+
+def _number(case: Case) -> int:
+    """Questions about one article stay together: weights are judged on articles they never saw."""
+    key = min(case.gold)[0] if case.gold else case.id
+    return zlib.crc32(key.encode())
 
 
 def _routed(case: Case, departments: Sequence[str]) -> dict[str, float]:
@@ -112,10 +151,13 @@ def _judge(asked: _Asked, index: Index) -> Ranking:
     return index.judge(asked.question, asked.routed)
 
 
-def _fit(asked: Sequence[_Asked], index: Index) -> Weights:
+def _fit(asked: Sequence[_Asked], index: Index, articles: Weights | None) -> Weights:
     """Articles and sentences; the rest starts neutral."""
     with_gold = [a for a in asked if a.articles]
-    article = _choice([_article_choice(a, index) for a in with_gold], len(ARTICLE), ARTICLE_RIDGE)
+    if articles:
+        article = articles.article
+    else:
+        article = _choice([_article_choice(a, index) for a in with_gold], len(ARTICLE), ARTICLE_RIDGE)
     sentence = _choice(
         [choice for a in with_gold for choice in _sentence_choices(a, index)], len(SENTENCE), SENTENCE_RIDGE
     )

@@ -127,15 +127,16 @@ AGAIN = ("chance", "fit")
 """Per article that leads: the log chance so far, and how well its best sentence fits each clause."""
 SENTENCE = (
     *("clause_near", "message_near", "clause_words", "message_words", "message_pairs", "first", "row"),
-    *("contact_line", "nearest", "most_words"),
+    *("contact_line", "nearest", "most_words", "read"),
     *(f"asks_{kind}" for kind in KINDS),
 )
 """Per clause and sentence, measured within the article: likeness to the clause and to the message, from the
 article's own average; shared words and character pairs that not every sentence of the article has; place
-and form; whether it leads by likeness or words; whether it holds the kind of fact that the clause asks."""
+and form; whether it leads by likeness or words; the reader's log odds that it answers the message; whether it
+holds the kind of fact that the clause asks."""
 ANSWER = (
     *("chance", "near", "mean", "title", "words", "margin", "known", "least_known", "kinds", "fit"),
-    *("above_mean", "department"),
+    *("above_mean", "department", "read", "read_anywhere"),
 )
 """Per message and its best article: `Index` says what each is."""
 
@@ -184,7 +185,7 @@ class Weights:
 
 @cache
 def shipped(kind: str) -> Weights:
-    """The weights that come with the product: ``dense`` with an encoder, ``lexical`` without."""
+    """The weights that come with the product: ``lexical``; ``dense``, with encoder; ``read``, with reader."""
     return Weights.read(json.loads(FILE.read_text(encoding="utf-8"))[kind])
 
 
@@ -204,13 +205,14 @@ class View:
             np.float32,
         ).reshape(len(passages), 3)
 
-    def evidence(self, asked: Sequence[str], message: str, cosine: Floats) -> Floats:
+    def evidence(self, asked: Sequence[str], message: str, cosine: Floats, read: Floats) -> Floats:
         """`SENTENCE`, shape (clauses, sentences, features).
 
         Args:
             asked: The clauses.
             message: All of it.
             cosine: Of the message (row 0) and each clause with each sentence; zeros without an encoder.
+            read: The reader's view of each sentence, all the same without one.
         """
         # From the article's own average: within one article every sentence is near its subject.
         near = 10 * (cosine - cosine.mean(axis=1, keepdims=True))
@@ -220,17 +222,23 @@ class View:
         )
         return np.stack(
             [
-                self._of_clause(clause, near[row], near[0], whole_words, whole_pairs)
+                self._of_clause(clause, near[row], near[0], whole_words, whole_pairs, read)
                 for row, clause in enumerate(asked, start=1)
             ]
         )
 
     def _of_clause(
-        self, clause: str, near: Floats, near_all: Floats, whole_words: Floats, whole_pairs: Floats
+        self,
+        clause: str,
+        near: Floats,
+        near_all: Floats,
+        whole_words: Floats,
+        whole_pairs: Floats,
+        read: Floats,
     ) -> Floats:
         own_words = _shared(frozenset(words(clause)), self.words, self._word_weight)
         columns = np.stack([near, near_all, own_words, whole_words, whole_pairs], axis=1)
-        leads = np.stack([_is_top(near), _is_top(own_words)], axis=1)
+        leads = np.stack([_is_top(near), _is_top(own_words), read], axis=1)
         return np.hstack([columns, self._form, leads, self.answered * kinds_asked(clause)]).astype(np.float32)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from responders.japanese import clauses, official, pairs
 from responders.knowledge import Article, Passage, split_passages
 from responders.ranking import ANSWER, Weights, shipped
-from responders.retrieve import Index
+from responders.retrieve import MAX_READ, Floats, Index
 
 
 def hashing_embed(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -171,3 +171,47 @@ def test_weights_say_how_much_each_evidence_counts() -> None:
         assert Weights.read(weights.written()).written() == weights.written()
         assert (weights.answer >= 0).all()
         assert 0 < weights.abstain_below < 1
+
+
+def test_the_reader_decides_between_sentences_and_whether_there_is_an_answer(
+    passages: list[Passage],
+) -> None:
+    """What it calls an answer is chosen; where it sees none, the score falls."""
+
+    def read(_question: str, _title: str, sentences: Sequence[str]) -> Floats:
+        return np.array([5.0 if "手数料" in sentence else -7.0 for sentence in sentences], np.float32)
+
+    def blind(_question: str, _title: str, sentences: Sequence[str]) -> Floats:
+        return np.full(len(sentences), -7.0, np.float32)
+
+    question = "転入届はどうすればいいですか"
+    seen = Index(passages, embed=hashing_embed, read=read).select(question, limit=1)
+    unseen = Index(passages, embed=hashing_embed, read=blind).select(question, limit=1)
+    assert "手数料" in seen.passages[0].text
+    assert "手数料" not in unseen.passages[0].text
+    assert seen.score > unseen.score
+
+
+def test_a_list_of_articles_never_waits_for_the_reader(passages: list[Passage]) -> None:
+    def read(*_: object) -> Floats:
+        raise AssertionError("read")
+
+    index = Index(passages, embed=hashing_embed, read=read)
+    assert (
+        index.search("転入届")[0].article == Index(passages, embed=hashing_embed).search("転入届")[0].article
+    )
+    with pytest.raises(AssertionError, match="read"):
+        index.select("転入届はどうすればいいですか")
+
+
+def test_a_long_article_is_read_where_it_is_near_the_question() -> None:
+    body = "".join(f"第{n}条の手続きは、市民課で行います。" for n in range(200)) + "手数料は300円です。"
+    passages = split_passages(Article("long", "手続きの一覧", "citizen_registry", body))
+    asked: list[int] = []
+
+    def read(_question: str, _title: str, sentences: Sequence[str]) -> Floats:
+        asked.append(len(sentences))
+        return np.zeros(len(sentences), np.float32)
+
+    Index(passages, embed=hashing_embed, read=read).select("手数料はいくらですか")
+    assert asked == [MAX_READ]
