@@ -461,7 +461,7 @@ def evaluate_search(queries: Path | None, knowledge: Path | None) -> None:
 
 @evaluate.command("drafts")
 @click.option("--template", is_flag=True, help="Without the model: the verbatim sentences.")
-@click.option("--sample", is_flag=True, help="Print twenty drafts to read instead of the figures.")
+@click.option("--sample", is_flag=True, help="Print only the twenty drafts to read.")
 @click.option("--mode", type=click.Choice(["rewrite", "answer"]), default="rewrite", show_default=True)
 @click.option("--limit", type=click.IntRange(1, 149), help="answer: so many questions; nothing is stored.")
 def evaluate_drafts(template: bool, sample: bool, mode: str, limit: int | None) -> None:
@@ -489,8 +489,8 @@ def evaluate_drafts(template: bool, sample: bool, mode: str, limit: int | None) 
         click.echo(json.dumps(found, ensure_ascii=False))
         raise SystemExit(0 if limit or keep_answers(settings, found) else 1)
     report = run(settings, today)
-    shown = report.pop("sample")
-    click.echo(json.dumps(shown if sample else report, ensure_ascii=False, indent=1 if sample else None))
+    shown = report["sample"] if sample else report
+    click.echo(json.dumps(shown, ensure_ascii=False, indent=1 if sample else None))
 
 
 @main.command()

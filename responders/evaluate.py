@@ -167,8 +167,9 @@ def evaluate_drafts(
         all of them). ``abstained``: rightly (share of those without an answer), wrongly. ``facts``:
         required_present (share, over drafted answerable cases), complete_drafts, wrong and wrong_unflagged
         (counts of ``must_not`` facts in drafts), invented_unflagged. ``by_model``: the same faults in those
-        drafts only that the model worded, and their share. ``drafts``: by origin, ready, seconds,
-        tokens, characters. ``gate``: see `evaluate_gate`. ``sample``: twenty drafts to read.
+        drafts only that the model worded, and their share. ``drafts``: by origin, ready, sentences (shares
+        supported, partial, unsupported), seconds, tokens, characters. ``gate``: see `evaluate_gate`.
+        ``sample``: twenty drafts to read.
     """
     results = [
         draft(
@@ -345,11 +346,20 @@ def _costs(results: Sequence[DraftResult]) -> dict[str, Any]:
         "drafted": len(drafted),
         "ready": sum(r.ready for r in drafted),
         "by_origin": origins,
+        "sentences": _support(drafted),
         "characters_median": median(len(r.body) for r in drafted) if drafted else 0,
         "rewrite_p50_s": round(median(seconds), 2) if seconds else None,
         "rewrite_p95_s": round(seconds[int(len(seconds) * 0.95) - 1], 2) if seconds else None,
         "completion_tokens_median": median(m["completion_tokens"] for m in asked) if asked else None,
         "model": asked[0]["name"] if asked else "template",
+    }
+
+
+def _support(drafted: Sequence[DraftResult]) -> dict[str, float]:
+    levels = Counter(sentence.support for result in drafted for sentence in result.sentences)
+    return {
+        level: round(levels[level] / max(1, levels.total()), 4)
+        for level in ("supported", "partial", "unsupported")
     }
 
 

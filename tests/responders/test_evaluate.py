@@ -64,6 +64,7 @@ def test_drafts_are_counted_by_rules(passages: list[Passage]) -> None:
     assert report["drafts"]["by_origin"] == {"template": 2}
     assert report["gate"]["planted"] == len(list(mutations([p.text for p in passages[1:3]]))) * 2
     assert len(report["sample"]) == 3
+    assert report["drafts"]["sentences"] == {"supported": 1.0, "partial": 0.0, "unsupported": 0.0}
 
 
 TRUE = [
