@@ -19,7 +19,7 @@ MIN_PER_LABEL = 19
 MIN_GROUP = 100
 """Validation messages a group needs for a calibration of its own."""
 
-FALSE_ALARMS = 0.015
+FALSE_ALARMS = 0.02
 """Share of ordinary validation messages that may raise the model's alarm: a miss costs more than a call."""
 
 CALM_MARGIN = 20.0
