@@ -4,6 +4,7 @@ The citizen's message only ranks the city's sentences. It is never a source, and
 administrator switched ``answer`` mode on for a site's own model: then every check stands between the two.
 """
 
+import math
 import re
 import time
 import unicodedata
@@ -16,7 +17,7 @@ from responders.checks import Finding, Register, check, foul, strict_gate, strip
 from responders.errors import BadCompletion, DraftTimeout, ModelError, ModelUnavailable
 from responders.knowledge import Passage, split_sentences
 from responders.llm import Llm, Mode, Rewrite, record_of
-from responders.retrieve import Index, Selection
+from responders.retrieve import HARDLY, Index, Selection
 
 Status = Literal["drafted", "no_source", "handed_off"]
 Origin = Literal["model", "template", "holding"]
@@ -245,7 +246,11 @@ def _clean(case: _Case) -> _Case:
 
 def _select(case: _Case) -> _Case:
     limit = LENGTHS[case.wish.length]
-    found = case.index.select(case.text, limit=limit, departments=case.departments, today=case.today)
+    # Who asks for a longer draft wants what hardly answers too.
+    least = -math.inf if case.wish.length == "long" else HARDLY
+    found = case.index.select(
+        case.text, limit=limit, departments=case.departments, today=case.today, least=least
+    )
     if hint := sanitise(case.wish.hint):
         found = _with_hint(case, found, hint)
     result = replace(case.result, passages=found.passages, score=found.score, article=found.article)

@@ -196,6 +196,7 @@ class Index:
         limit: int = 4,
         departments: Mapping[str, float] | None = None,
         today: date | None = None,
+        least: float = HARDLY,
     ) -> Selection:
         """Choose the sentences that answer a message, clause by clause.
 
@@ -208,12 +209,15 @@ class Index:
             limit: How many sentences; a list that belongs to a chosen sentence may add its rows.
             departments: Chance of each department; likely ones rank higher, others may still win.
             today: Only articles valid on this day; None: all.
+            least: Log chance from which on a sentence fills up.
         """
         found = self._rank(text, today, departments)
         if found is None or not found.possible.any():
             return Selection((), 0.0, None)
         leading = self.articles[found.main]
-        chosen = sorted(self._choose(found, limit), key=lambda i: (self.passages[i].article != leading, i))
+        chosen = sorted(
+            self._choose(found, limit, least), key=lambda i: (self.passages[i].article != leading, i)
+        )
         score = self.answerable(self.answer_evidence(found))
         return Selection(tuple(self.passages[i] for i in chosen), score, leading)
 
@@ -388,7 +392,7 @@ class Index:
         quotable = [p for p in self.article_passages(self.articles[article]) if p.quotable]
         return quotable[int(fits.max(axis=0).argmax())] if quotable else self.passages[self._starts[article]]
 
-    def _choose(self, found: "Ranking", limit: int) -> set[int]:
+    def _choose(self, found: "Ranking", limit: int, least: float) -> set[int]:
         """Indices of the sentences: each asking clause's best one, then the best of the rest."""
         chosen: set[int] = set()
         mains = []
@@ -403,7 +407,7 @@ class Index:
             fill = log_chances(self._fits(found, article)).max(axis=0)
             penalty = np.log(max(float(found.chances[article]), SECOND_ARTICLE))
             worth |= self._worth(found, article, np.asarray(fill + penalty, np.float32))
-        worth = {i: score for i, score in worth.items() if score >= HARDLY}
+        worth = {i: score for i, score in worth.items() if score >= least}
         for _ in range(limit - len(found.question.rows[:limit])):
             chosen |= self._next_best(worth, chosen)
         return chosen
