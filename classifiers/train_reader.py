@@ -137,20 +137,8 @@ def train_reader(
     torch.set_num_threads(recipe.threads)
     model = _Marker(_load(backbone)).eval()  # without dropout: the updates are small
     batches = _encoded(questions, backbone)
-    learnt = [p for p in model.encoder.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": list(model.head.parameters()), "lr": recipe.head_rate},
-            {"params": learnt, "lr": recipe.rate},
-        ],
-        weight_decay=0.01,
-        fused=True,
-    )
     steps = recipe.epochs * -(-len(batches) // recipe.questions)
-    warm = max(1, int(recipe.warm_up * steps))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / (steps - warm)))
-    )
+    optimizer, schedule = _optimizer(model, recipe, steps)
     shuffled = random.Random(recipe.seed)  # noqa: S311  (an order, no secret)
     for epoch in range(recipe.epochs):
         shuffled.shuffle(batches)
@@ -164,6 +152,22 @@ def train_reader(
             schedule.step()
     _save(model, out)
     return out
+
+
+def _optimizer(
+    model: _Marker, recipe: Recipe, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """Rates rise, then fall to zero at the last of the steps."""
+    learnt = [p for p in model.encoder.parameters() if p.requires_grad]
+    groups = [
+        {"params": list(model.head.parameters()), "lr": recipe.head_rate},
+        {"params": learnt, "lr": recipe.rate},
+    ]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
+    warm = max(1, int(recipe.warm_up * steps))
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / (steps - warm)))
+    )
 
 
 _Encoded = tuple[list[tuple[Ids, Ids]], Tensor]
