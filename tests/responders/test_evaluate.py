@@ -14,7 +14,7 @@ from responders.checks import Register, strict_gate
 from responders.errors import BadArticle
 from responders.evaluate import Case, evaluate_drafts, evaluate_search, load_cases, load_judged, queries_of
 from responders.knowledge import Article, Passage, split_passages
-from responders.learn import learn
+from responders.learn import held_back, learn, near_misses
 from responders.mutate import mutations
 from responders.ranking import Weights
 from responders.retrieve import Index
@@ -164,3 +164,19 @@ def test_learning_is_deterministic_and_finds_what_helps(passages: list[Passage])
     assert weights.written() == again.written()
     assert report["hit1"] > 0.9
     assert index.weighted(weights).select(cases[0].text).score > index.weighted(weights).abstain_below
+
+
+def test_a_reader_learns_from_the_right_article_first_and_from_a_near_one(passages: list[Passage]) -> None:
+    fee = passages[1].text
+    cases = [
+        _case("粗大ごみの手数料はいくらですか", [("bulky", fee)], []),
+        replace(_case("飛行機の切符を買いたい", [], []), id="none"),
+    ]
+    [(asked, [right, near]), (_, others)] = list(near_misses(cases, Index(passages), TODAY))
+    assert asked == cases[0].text
+    title, sentences, answers = right
+    assert title == passages[0].article_title
+    assert [s for s, answer in zip(sentences, answers, strict=True) if answer] == [fee]
+    assert not any(near[2])
+    assert not any(answer for *_, row in others for answer in row)
+    assert {held_back(replace(cases[1], id=f"n{n}")) for n in range(40)} == {True, False}
