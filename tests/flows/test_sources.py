@@ -11,7 +11,7 @@ from sqlmodel import select
 from bot import inquiries
 from bot.db import now, transaction
 from bot.knowledge import Knowledge, import_articles
-from bot.models import Approval, AuditEntry, Draft, DraftStatus, InquiryStatus, KnowledgeArticle
+from bot.models import Approval, AuditEntry, Draft, DraftStatus, Inquiry, InquiryStatus, KnowledgeArticle
 from responders.knowledge import Article
 from responders.retrieve import Index
 from tests.city import OTHER, City, Desk
@@ -271,7 +271,8 @@ def test_sentences_out_of_force_are_shown_as_such_and_cannot_be_ticked(city: Cit
     assert "disabled" not in own
 
 
-def test_an_answer_whose_article_has_ended_is_not_offered_nor_taken(city: City, desk: Desk) -> None:
+def _answered_before(city: City, desk: Desk) -> tuple[Inquiry, list[str]]:
+    """Somebody's answered case, and its sentences as the next one's screen offers them."""
     city.line_says("粗大ごみの戸別収集の手数料はいくらですか", user=OTHER)
     city.work()
     case = city.case(OTHER)
@@ -280,6 +281,11 @@ def test_an_answer_whose_article_has_ended_is_not_offered_nor_taken(city: City, 
     city.work()
     page = desk.page(f"/desk/cases/{city.case().id}")
     old = [one for one in PASSAGE.findall(page) if one.startswith(f"case:{case.receipt_number}#")]
+    return case, old
+
+
+def test_an_answer_whose_article_has_ended_is_not_offered_nor_taken(city: City, desk: Desk) -> None:
+    case, old = _answered_before(city, desk)
     assert old
     _ends_yesterday(city, city.all(Draft, Draft.inquiry_id == case.id)[0].passages[0]["article"])
     assert f"過去の回答 {case.receipt_number}" not in desk.page(f"/desk/cases/{city.case().id}")
@@ -294,14 +300,7 @@ def test_a_draft_on_a_past_answer_ends_with_the_article_behind_it(city: City, de
             row.valid_to = last
             session.add(row)
     city.writer = replace(city.writer, knowledge=Knowledge(city.engine, None))
-    city.line_says("粗大ごみの戸別収集の手数料はいくらですか", user=OTHER)
-    city.work()
-    case = city.case(OTHER)
-    assert desk.post(case, "approve", desk.form(case)).status_code == 303
-    city.line_says("粗大ごみの戸別収集の手数料を知りたい")
-    city.work()
-    page = desk.page(f"/desk/cases/{city.case().id}")
-    old = [one for one in PASSAGE.findall(page) if one.startswith(f"case:{case.receipt_number}#")]
+    case, old = _answered_before(city, desk)
     form = {**desk.form(city.case()), "passage": old}
     assert desk.post(city.case(), "recompose", form).status_code == 303
     draft = _pending(city)
