@@ -488,6 +488,8 @@ def evaluate_drafts(template: bool, sample: bool, mode: str, limit: int | None) 
             _fail(str(reason))
         click.echo(json.dumps(found, ensure_ascii=False))
         raise SystemExit(0 if limit or keep_answers(settings, found) else 1)
+    if not template and not settings.llm_base_url:
+        _fail("no model answers: start the product, set MADOGUCHI_LLM_BASE_URL, or measure with --template")
     report = run(settings, today)
     shown = report["sample"] if sample else report
     click.echo(json.dumps(shown, ensure_ascii=False, indent=1 if sample else None))

@@ -69,6 +69,14 @@ def test_a_missing_classifier_is_one_clear_line(tmp_path: Path, folder: str) -> 
     assert b"run `madoguchi setup`" in done.stderr
 
 
+def test_drafts_are_not_quietly_measured_without_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.supervisor.embedded_llm_url", lambda: "")
+    environment = {"MADOGUCHI_SECRET_KEY": "x" * 32, "MADOGUCHI_LLM_BASE_URL": ""}
+    done = CliRunner().invoke(main, ["evaluate", "drafts"], env=environment)
+    assert done.exit_code == 3
+    assert "--template" in done.output
+
+
 def test_an_error_of_any_kind_in_one_line_does_not_stop_the_next(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_bytes(b'{"id":1,"text":"a"}\n\n{"id":2,"text":"b"}\n')
