@@ -159,3 +159,9 @@ def in_batches(module: nn.Module, rows: Sequence[Ids]) -> Floats:
         for i, row in zip(batch, module(*pad([rows[k] for k in batch])).float().numpy(), strict=True):
             outputs[i] = row
     return np.stack([outputs[i] for i in range(len(rows))])
+
+
+def warm_then_fall(step: int, steps: int, warmup: float) -> float:
+    """Factor of the learning rate: rises over the share ``warmup`` of the steps, then falls to zero."""
+    rise = max(1, int(steps * warmup))
+    return min((step + 1) / rise, max(0.0, (steps - step) / max(1, steps - rise)))

@@ -62,6 +62,7 @@ from classifiers.router import (
     pad,
     shuffled_batches,
     targets,
+    warm_then_fall,
 )
 from classifiers.runtime import open_session, run_one
 from classifiers.tokens import TextToIds, clean, encode, load_tokenizer, runs, unknown_share
@@ -258,7 +259,7 @@ def fine_tune(
     optimizer = _optimizer(model, recipe)
     steps = recipe.max_epochs * -(-len(data["train"].ids) // recipe.batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _warm_then_fall(step, steps, recipe.warmup)
+        optimizer, lambda step: warm_then_fall(step, steps, recipe.warmup)
     )
     rng = random.Random(recipe.seed)  # noqa: S311  (shuffling, not secrecy)
     history = [{"epoch": 0.0, "bf16": float(bf16), **_validate(model, data["valid"], bf16=bf16)}]
@@ -325,11 +326,6 @@ def _validate(model: Router, data: Encoded, *, bf16: bool) -> dict[str, float]:
 
 def _autocast(bf16: bool) -> AbstractContextManager[Any]:
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16)
-
-
-def _warm_then_fall(step: int, steps: int, warmup: float) -> float:
-    rise = max(1, int(steps * warmup))
-    return min((step + 1) / rise, max(0.0, (steps - step) / max(1, steps - rise)))
 
 
 def _optimizer(model: Router, recipe: Recipe) -> torch.optim.Optimizer:

@@ -26,6 +26,7 @@ from classifiers.backbone import cache_root
 from classifiers.errors import ModelNotLoaded
 from classifiers.export import export_int8
 from classifiers.reader import ADAPTERS, HEAD, Ids, folder_name, lay_out
+from classifiers.router import pad, warm_then_fall
 from classifiers.tokens import load_tokenizer
 
 RANK = 16
@@ -86,13 +87,9 @@ class _Marker(nn.Module):
 
     def forward(self, windows: Sequence[tuple[Ids, Ids]]) -> list[Tensor]:
         """Per window the scores of its sentences."""
-        length = max(len(ids) for ids, _ in windows)
-        count = max(int(marks[-1]) for _, marks in windows)
-        ids = torch.ones(len(windows), length, dtype=torch.long)
-        mask, marks = torch.zeros_like(ids), torch.zeros_like(ids)
-        for row, (own, own_marks) in enumerate(windows):
-            ids[row, : len(own)], mask[row, : len(own)] = torch.from_numpy(own), 1
-            marks[row, : len(own)] = torch.from_numpy(own_marks)
+        ids, mask = pad([own for own, _ in windows])
+        marks = pad([own for _, own in windows])[0] * mask
+        count = int(marks.max())
         states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         belongs = nn.functional.one_hot(marks, count + 1).to(states.dtype)
         size = belongs.sum(dim=1).clamp(min=1)
@@ -164,9 +161,8 @@ def _optimizer(
         {"params": learnt, "lr": recipe.rate},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
-    warm = max(1, int(recipe.warm_up * steps))
     return optimizer, torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / (steps - warm)))
+        optimizer, lambda step: warm_then_fall(step, steps, recipe.warm_up)
     )
 
 
