@@ -79,12 +79,13 @@ def lessons(session: Session, limit: int = 50) -> list[Lesson]:
     Emergencies are none: as an ordinary message of its department one would teach the model not to hear them.
     """
     found = session.exec(_teaching().order_by(col(Inquiry.created_at)).limit(limit)).all()
-    return [Lesson(inquiry, text) for inquiry in found if (text := words(session, inquiry))]
+    texts = words_of(session, found)
+    return [Lesson(inquiry, texts[inquiry.id]) for inquiry in found if texts[inquiry.id]]
 
 
-def words(session: Session, inquiry: Inquiry) -> str:
-    """A case's words as a model may learn them: personal data, names and house numbers masked."""
-    return nameless(inquiries.words(session, inquiry))
+def words_of(session: Session, several: Sequence[Inquiry]) -> dict[UUID, str]:
+    """Cases' words as a model may learn them: personal data, names and house numbers masked; in one query."""
+    return {one: nameless(text) for one, text in inquiries.words_of(session, several).items()}
 
 
 def _teaching() -> SelectOfScalar[Inquiry]:
@@ -113,7 +114,7 @@ def judge(session: Session, inquiry_id: UUID, *, staff: Staff, use: bool, screen
     session.add(
         TrainingExample(
             inquiry_id=inquiry_id,
-            text=words(session, inquiry) if use else "",
+            text=words_of(session, [inquiry])[inquiry.id] if use else "",
             department_id=inquiry.department_id,
             used=use,
             authorised_by=staff.id,

@@ -14,7 +14,7 @@ from sqlmodel import Session, col, select
 
 from bot import audit
 from bot.errors import Conflict, NotFound
-from bot.learning import FINISHED, words
+from bot.learning import FINISHED, words_of
 from bot.models import FRONT_DESK, Draft, DraftStatus, Inquiry, SearchExample, Staff
 from bot.sources import PAST
 
@@ -32,8 +32,9 @@ class Tick:
 
 def lessons(session: Session, limit: int = 50) -> list[Tick]:
     """Such cases that no supervisor has looked at yet, oldest first."""
-    rows = session.execute(_teaching().order_by(col(Inquiry.created_at)).limit(limit))
-    ticks = [_tick(session, inquiry, draft) for inquiry, draft in rows]
+    rows = session.execute(_teaching().order_by(col(Inquiry.created_at)).limit(limit)).all()
+    texts = words_of(session, [inquiry for inquiry, _ in rows])
+    ticks = [_tick(inquiry, draft, texts[inquiry.id]) for inquiry, draft in rows]
     return [tick for tick in ticks if tick.text and tick.gold]
 
 
@@ -52,13 +53,13 @@ def _teaching() -> sa.Select[Inquiry, Draft]:
     )
 
 
-def _tick(session: Session, inquiry: Inquiry, draft: Draft) -> Tick:
+def _tick(inquiry: Inquiry, draft: Draft, text: str) -> Tick:
     gold = [
         {"article": str(p["article"]), "sentence": str(p["text"])}
         for p in draft.passages
         if not str(p["article"]).startswith(PAST)
     ]
-    return Tick(inquiry, words(session, inquiry), gold)
+    return Tick(inquiry, text, gold)
 
 
 def judge(session: Session, inquiry_id: UUID, *, staff: Staff, use: bool, screen: str) -> None:
@@ -73,7 +74,8 @@ def judge(session: Session, inquiry_id: UUID, *, staff: Staff, use: bool, screen
     row = session.execute(newest).first()
     if row is None:
         raise Conflict
-    tick = _tick(session, *row)
+    inquiry, draft = row
+    tick = _tick(inquiry, draft, words_of(session, [inquiry])[inquiry.id])
     session.add(
         SearchExample(
             inquiry_id=inquiry_id,
