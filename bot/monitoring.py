@@ -107,7 +107,7 @@ def examine(session: Session, settings: Settings, today: date) -> Monitoring:
         exits = label not in departments
         return label if exits else organisation.responsible(departments, label, today)
 
-    # A second matter carries the first one's prediction: it tells nothing of where it was sent.
+    # A second matter carries its message's prediction: it tells nothing of where it was sent.
     judged = [i for i in cases if not i.emergency and i.linked_to is None]
     finished = [i for i in judged if i.status in learning.FINISHED]
     ended = [(today_of(i.department_id), i) for i in finished]

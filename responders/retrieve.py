@@ -286,8 +286,8 @@ class Index:
             dense = _spread(dense, floors)
         evidence = np.hstack([dense, counted[0]])[None]
         # A long story has its question somewhere in it.
-        words = text if len(text) <= MAX_WHOLE else " ".join(asked)
-        return Question(words, tuple(queries), tuple(rows), evidence, counted, encoded, cosine, floors, valid)
+        seen = text if len(text) <= MAX_WHOLE else " ".join(asked)
+        return Question(seen, tuple(queries), tuple(rows), evidence, counted, encoded, cosine, floors, valid)
 
     def judge(self, question: "Question", departments: Mapping[str, float] | None) -> "Ranking":
         """Chances of the articles: first by themselves, then the leading ones by their sentences too."""
