@@ -13,7 +13,7 @@ import yaml
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from bot import city, inquiries, jobs, modes
+from bot import city, inquiries, jobs, modes, organisation
 from bot.db import now, reading, transaction
 from bot.errors import DraftNotPending, NotFound, TextRefused
 from bot.knowledge import Knowledge
@@ -96,13 +96,13 @@ def write(engine: Engine, inquiry_id: UUID, generation: int, writer: Writer) -> 
         }:
             return False
         department = session.get_one(Department, inquiry.department_id)
-        text = inquiries.words(session, inquiry)
-        own = register(session, writer.frame.city)
+        text, today = inquiries.words(session, inquiry), local_today(writer.zone, now())
+        own, chances = register(session, writer.frame.city), where_to_look(session, inquiry, today)
     result = draft(
         text,
         index=writer.knowledge.index(),
-        departments=_chances(inquiry),
-        today=local_today(writer.zone, now()),
+        departments=chances,
+        today=today,
         drafting_enabled=writer.drafting_enabled and department.drafting_enabled,
         register=own,
         wish=Wish(**inquiry.wish),
@@ -185,11 +185,19 @@ def _by_model(
     return better
 
 
-def _chances(inquiry: Inquiry) -> dict[str, float]:
-    """Where the answer may lie: the case's department, or at the front desk what the routing thought."""
+def where_to_look(session: Session, inquiry: Inquiry, today: date) -> dict[str, float]:
+    """Where the answer may lie: the case's department, or at the front desk what the routing thought.
+
+    Articles go with their department on the day of a reorganisation, so what the routing thought goes too.
+    """
     if inquiry.department_id != FRONT_DESK:
         return {inquiry.department_id: 1.0}
-    return dict(inquiry.prediction.get("probabilities", {}))
+    departments = {d.id: d for d in city.departments(session)}
+    chances: dict[str, float] = {}
+    for label, chance in inquiry.prediction.get("probabilities", {}).items():
+        owner = organisation.responsible(departments, label, today) if label in departments else label
+        chances[owner] = chances.get(owner, 0.0) + chance
+    return chances
 
 
 def may_draft(session: Session, inquiry_id: UUID, settings: Settings) -> bool:

@@ -516,7 +516,7 @@ class Knowledge:
     ) -> None:
         self._engine, self._embed, self._embed_passages = engine, embed, embed_passages
         self._read = read
-        self._stamp: tuple[int, datetime | None, datetime | None] | None = None
+        self._stamp: tuple[int | datetime | None, ...] | None = None
         self._index = Index([])
         self._lock = threading.Lock()
         self._filling: threading.Thread | None = None
@@ -534,15 +534,15 @@ class Knowledge:
                 self._stamp = stamp
         return self._index
 
-    def _read_stamp(self) -> tuple[int, datetime | None, datetime | None]:
+    def _read_stamp(self) -> tuple[int | datetime | None, ...]:
         with reading(self._engine) as session:
-            return session.exec(
-                select(
-                    sa.func.count(col(KnowledgeArticle.id)),
-                    sa.func.max(KnowledgeArticle.imported_at),
-                    sa.func.max(KnowledgeArticle.retired_at),
-                )
-            ).one()
+            stamp = select(
+                sa.func.count(col(KnowledgeArticle.id)),
+                sa.func.max(KnowledgeArticle.imported_at),
+                sa.func.max(KnowledgeArticle.retired_at),
+                sa.func.max(KnowledgeArticle.moved_at),
+            )
+            return tuple(session.exec(stamp).one())
 
     def _fill_vectors(self) -> None:
         """Embed what has no vector yet. Nothing is locked meanwhile; a second worker may do the same."""

@@ -526,6 +526,8 @@ class KnowledgeArticle(SQLModel, table=True):
     retired_at: datetime | None = _time(nullable=True)
     retired_by: UUID | None = Field(default=None, foreign_key="staff.id")
     """Who retired the article on the console; nobody: a newer version or an import did."""
+    moved_at: datetime | None = _time(nullable=True)
+    """When a reorganisation gave it to another department."""
 
 
 class KnowledgePassage(SQLModel, table=True):

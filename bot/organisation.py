@@ -8,7 +8,8 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from bot import audit, city, inquiries
 from bot.calendar import valid_on
-from bot.models import FRONT_DESK, OPEN_STATUSES, Department, Inquiry, Staff
+from bot.db import now
+from bot.models import FRONT_DESK, OPEN_STATUSES, Department, Inquiry, KnowledgeArticle, Staff
 
 
 def responsible(departments: Mapping[str, Department], department_id: str, today: date) -> str:
@@ -28,7 +29,7 @@ def responsible(departments: Mapping[str, Department], department_id: str, today
 
 
 def reroute(session: Session, today: date, *, drafting: bool) -> int:
-    """Move the open cases and the staff of departments that have ended to those that took over.
+    """Move the open cases, the staff and the articles of departments that have ended to those that took over.
 
     Returns:
         How many cases moved; 0 on every day but the first after a reorganisation.
@@ -41,6 +42,16 @@ def reroute(session: Session, today: date, *, drafting: bool) -> int:
         audit.record(
             session, actor="system:organisation", action="reorganise_staff", subject=f"staff:{person.login}",
             screen="worker", before=before, after=person.department_id,
+        )  # fmt: skip
+    for article in session.exec(_left_articles(departments, today).order_by(col(KnowledgeArticle.id))).all():
+        before, article.department_id = (
+            article.department_id, responsible(departments, article.department_id, today)
+        )  # fmt: skip
+        article.moved_at = now()
+        audit.record(
+            session, actor="system:organisation", action="reorganise_article",
+            subject=f"article:{article.article}", screen="worker",
+            version=article.version, before=before, after=article.department_id,
         )  # fmt: skip
     moved = session.exec(
         _stranded(departments, today).order_by(col(Inquiry.id)).with_for_update(key_share=True)
@@ -56,7 +67,11 @@ def is_due(session: Session, today: date) -> bool:
     departments = {d.id: d for d in city.departments(session)}
     return any(
         session.exec(query.limit(1)).first() is not None
-        for query in (_stranded(departments, today), _left_behind(departments, today))
+        for query in (
+            _stranded(departments, today),
+            _left_behind(departments, today),
+            _left_articles(departments, today),
+        )
     )
 
 
@@ -68,6 +83,14 @@ def _left_behind(departments: Mapping[str, Department], today: date) -> SelectOf
         if not valid_on(d, today) and responsible(departments, d.id, today) != FRONT_DESK
     ]
     return select(Staff).where(col(Staff.department_id).in_(ended))
+
+
+def _left_articles(departments: Mapping[str, Department], today: date) -> SelectOfScalar[KnowledgeArticle]:
+    """Articles in force of ended departments; an import of the city's files may bring some again."""
+    ended = [d.id for d in departments.values() if not valid_on(d, today)]
+    return select(KnowledgeArticle).where(
+        col(KnowledgeArticle.department_id).in_(ended), col(KnowledgeArticle.retired_at).is_(None)
+    )
 
 
 def _stranded(departments: Mapping[str, Department], today: date) -> SelectOfScalar[Inquiry]:

@@ -10,10 +10,12 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from bot import conversations, inquiries, learning, monitoring, organisation, workflow
+from bot import conversations, drafting, inquiries, learning, monitoring, organisation, workflow
 from bot.city import BadCityFile, load
 from bot.db import now, reading, transaction
+from bot.knowledge import Knowledge
 from bot.models import (
+    FRONT_DESK,
     AuditEntry,
     Conversation,
     Department,
@@ -355,6 +357,42 @@ def test_the_staff_of_a_department_that_ended_go_where_its_cases_go(city: City) 
     assert GARBAGE in clerk.page(f"/desk/cases/{city.case().id}")
     [entry] = [e for e in city.all(AuditEntry) if e.action == "reorganise_staff"]
     assert (entry.subject, "general_affairs" in entry.details) == ("staff:kankyo", True)
+
+
+def test_the_articles_of_a_department_that_ended_go_where_its_cases_go_and_still_answer_them(
+    city: City,
+) -> None:
+    knowledge = Knowledge(city.engine, None)
+    [before] = knowledge.index().search(GARBAGE, top=1, today=now().date(), department="waste_environment")
+    _end(city, "waste_environment", "general_affairs")
+    with transaction(city.engine) as session:
+        assert organisation.is_due(session, now().date())
+        organisation.reroute(session, now().date(), drafting=True)
+        assert not organisation.is_due(session, now().date())
+    [after] = knowledge.index().search(GARBAGE, top=1, today=now().date(), department="general_affairs")
+    assert after.article == before.article
+    city.line_says(GARBAGE)
+    city.work()
+    assert city.case().department_id == "general_affairs"
+    [draft] = city.all(Draft)
+    assert draft.passages[0]["article"] == before.article
+    moved = {e.subject for e in city.all(AuditEntry) if e.action == "reorganise_article"}
+    assert f"article:{before.article}" in moved
+    assert "article:moving-in" not in moved
+
+
+def test_at_the_front_desk_the_routing_s_guesses_follow_a_reorganisation_too(city: City) -> None:
+    city.line_says(GARBAGE)
+    city.work()
+    _end(city, "waste_environment", "general_affairs")
+    with transaction(city.engine) as session:
+        case = session.get_one(Inquiry, city.case().id)
+        case.department_id = FRONT_DESK
+        case.prediction = {
+            "probabilities": {"waste_environment": 0.6, "general_affairs": 0.3, "small_talk": 0.1}
+        }
+        found = drafting.where_to_look(session, case, now().date())
+    assert found == pytest.approx({"general_affairs": 0.9, "small_talk": 0.1})
 
 
 def test_a_reorganisation_is_loaded_from_the_citys_file_and_needs_no_training(
