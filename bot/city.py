@@ -1,6 +1,6 @@
 """The city's own files brought into the database: departments and fixed texts."""
 
-import re
+import string
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +90,7 @@ def _load_fixed_texts(session: Session, path: Path) -> None:
     if missing := NEEDED_TEXTS - texts.keys():
         raise BadCityFile(f"{path}: missing texts: {', '.join(sorted(missing))}")
     for key, text in texts.items():
-        if unknown := set(re.findall(r"{(\w+)}", text)) - PLACEHOLDERS:
-            raise BadCityFile(f"{path}: {key}: unknown placeholder {', '.join(sorted(unknown))}")
+        require_placeholders(text, PLACEHOLDERS, f"{path}: {key}")
         newest = fixed_text(session, key)
         if newest is None or newest.text != text:
             version = newest.version + 1 if newest else 1
@@ -105,6 +104,20 @@ def _load_fixed_texts(session: Session, path: Path) -> None:
                 version=version,
                 approved_by=raw["approved_by"],
             )
+
+
+def require_placeholders(text: str, known: frozenset[str], where: str) -> None:
+    """Refuse a text of the city that could not be filled in.
+
+    Raises:
+        BadCityFile: It holds another placeholder than these, or a brace of its own.
+    """
+    try:
+        found = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+    except ValueError as brace:
+        raise BadCityFile(f"{where}: {brace}") from brace
+    if unknown := found - known:
+        raise BadCityFile(f"{where}: unknown placeholder {', '.join(sorted(unknown))}")
 
 
 def fixed_text(session: Session, key: str) -> FixedText | None:

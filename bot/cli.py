@@ -52,11 +52,15 @@ def setup(demo: bool) -> None:
 
     Example: madoguchi setup --demo
     """
+    from bot.city import BadCityFile
     from bot.install import install
 
     logging.getLogger().setLevel(logging.WARNING)
 
-    install(_settings(), demo=demo)
+    try:
+        install(_settings(), demo=demo)
+    except BadCityFile as wrong:
+        _fail(str(wrong))
 
 
 @main.command()

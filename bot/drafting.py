@@ -1,7 +1,7 @@
 """One draft for one case: the responder makes the body, the city's frame goes around it."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -39,31 +39,53 @@ from responders.llm import Llm, Rewrite
 TIMED_OUT, RETRIED = MODEL_FLAGS[DraftTimeout], "model_retried"
 
 
+FRAME_PLACEHOLDERS = frozenset({"department", "phone", "receipt_number"})
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """The fixed words around every reply."""
 
     city: str
-    greeting: str
-    closing: str
+    parts: Mapping[str, str]
+    """``greeting`` and ``closing``, of the departments that have none of their own."""
+    own: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Department id → its own greeting, closing or both."""
 
     def around(self, body: str, department: Department, receipt_number: str) -> str:
         """The whole reply."""
-        values = {"department": department.name, "phone": department.phone, "receipt_number": receipt_number}
-        return f"{self.greeting.format(**values)}\n\n{body}\n\n{self.closing.format(**values)}"
+        greeting, closing = self._filled(department, receipt_number)
+        return f"{greeting}\n\n{body}\n\n{closing}"
 
     def body_of(self, text: str, department: Department, receipt_number: str) -> str:
         """The reply without the frame, as far as the frame is still there."""
-        values = {"department": department.name, "phone": department.phone, "receipt_number": receipt_number}
-        for part in (self.greeting.format(**values), self.closing.format(**values)):
+        for part in self._filled(department, receipt_number):
             text = text.replace(part, "")
         return text.strip()
 
+    def _filled(self, department: Department, receipt_number: str) -> tuple[str, str]:
+        parts = {**self.parts, **self.own.get(department.id, {})}
+        values = {"department": department.name, "phone": department.phone, "receipt_number": receipt_number}
+        return parts["greeting"].format(**values), parts["closing"].format(**values)
+
 
 def load_frame(city_dir: Path) -> Frame:
-    """Read the frame from ``departments.yaml``."""
-    raw = yaml.safe_load((city_dir / "departments.yaml").read_text(encoding="utf-8"))
-    return Frame(raw["city"], raw["frame"]["greeting"], raw["frame"]["closing"])
+    """Read the frame from ``departments.yaml``; a department's own ``frame`` goes before the city's.
+
+    Raises:
+        BadCityFile: A part is missing, or a placeholder is unknown.
+    """
+    path = city_dir / "departments.yaml"
+    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    own = {row["id"]: row["frame"] for row in [*raw["departments"], raw["front_desk"]] if "frame" in row}
+    if missing := {"greeting", "closing"} - raw["frame"].keys():
+        raise city.BadCityFile(f"{path}: frame: missing {', '.join(sorted(missing))}")
+    for where, parts in {"frame": raw["frame"], **own}.items():
+        if unknown := parts.keys() - {"greeting", "closing"}:
+            raise city.BadCityFile(f"{path}: {where}: unknown part {', '.join(sorted(unknown))}")
+        for part in parts.values():
+            city.require_placeholders(part, FRAME_PLACEHOLDERS, f"{path}: {where}")
+    return Frame(raw["city"], raw["frame"], own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from sqlmodel import select
 
 from bot import auth, city, knowledge, services
 from bot.db import make_engine, migrate, transaction
+from bot.drafting import load_frame
 from bot.models import FRONT_DESK, Department, Role, Staff
 from bot.settings import Settings
 from classifiers.freshness import is_fresh
@@ -50,6 +51,7 @@ def install(settings: Settings, *, demo: bool) -> None:
     migrate(settings.effective_database_url)
     engine = make_engine(settings.effective_database_url)
     # First of all: a reorganisation or a new telephone number must not wait for a training.
+    load_frame(settings.city_dir)  # refused here rather than when a draft needs it
     with transaction(engine) as session:
         city.load(session, settings.city_dir)
     fetch_models(settings)

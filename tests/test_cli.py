@@ -1,6 +1,7 @@
 """The command line: rubbish in, a typed error with its line number out, and the rest goes on."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from bot.models import KnowledgeArticle
 from bot.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "data"
 
 
 def _run(*arguments: str, stdin: bytes = b"", folder: Path) -> subprocess.CompletedProcess[bytes]:
@@ -67,6 +69,31 @@ def test_a_missing_classifier_is_one_clear_line(tmp_path: Path, folder: str) -> 
     done = subprocess.run(command, input=b"", capture_output=True, cwd=ROOT, env=environment, check=False)
     assert done.returncode == 3
     assert b"run `madoguchi setup`" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("{phone}、平日", "{telephone}、平日"), "frame: unknown placeholder telephone"),
+        (("phone: 0000-12-3110,", "phone: 0000-12-3110, frame: {footer: ''},"), "water: unknown part footer"),
+        (("受付番号 {receipt_number}", "受付番号 {receipt_number"), "frame: "),
+        (("  greeting: ", "  hello: "), "frame: missing greeting"),
+    ],
+)
+def test_a_frame_that_cannot_be_filled_in_stops_the_set_up_with_one_clear_line(
+    tmp_path: Path, change: tuple[str, str], complaint: str
+) -> None:
+    folder = shutil.copytree(DATA, tmp_path / "data")
+    path = folder / "departments.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace(*change), encoding="utf-8")
+    environment = {
+        "MADOGUCHI_SECRET_KEY": "x" * 32,
+        "MADOGUCHI_DATA_DIR": str(tmp_path / "var"),
+        "MADOGUCHI_CITY_DIR": str(folder),
+    }
+    done = CliRunner().invoke(main, ["setup"], env=environment)
+    assert done.exit_code == 3
+    assert f"{path}: {complaint}" in done.output
 
 
 def test_drafts_are_not_quietly_measured_without_the_model(monkeypatch: pytest.MonkeyPatch) -> None:

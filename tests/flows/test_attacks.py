@@ -119,7 +119,8 @@ def test_the_draft_for_an_attack_is_the_citys_frame_around_the_citys_sentences(
             "receipt_number": case.receipt_number,
         }
         assert draft.status == DraftStatus.pending
-        head, tail = frame.greeting.format(**values) + "\n\n", "\n\n" + frame.closing.format(**values)
+        greeting, closing = (frame.parts[part].format(**values) for part in ("greeting", "closing"))
+        head, tail = f"{greeting}\n\n", f"\n\n{closing}"
         assert draft.text.startswith(head)
         assert draft.text.endswith(tail)
         body = draft.text.removeprefix(head).removesuffix(tail)

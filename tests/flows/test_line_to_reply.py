@@ -1,10 +1,15 @@
 """The main job: a citizen writes on LINE, a person approves, exactly that text goes out, once."""
 
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from sqlmodel import col
 
+from bot.drafting import load_frame
 from bot.models import Draft, DraftStatus, Inquiry, InquiryStatus, Message, OutboxMessage, OutboxStatus, Role
-from tests.city import OTHER, USER, City
+from tests.city import DATA, OTHER, USER, City
 
 QUESTION = "引っ越してきたので転入届を出したいです。何を持っていけばいいですか?"
 
@@ -223,3 +228,20 @@ def test_a_supervisor_stops_the_drafts_of_a_department_and_work_goes_on(city: Ci
     assert boss.client.post("/supervise/drafting", data=every).status_code == 200
     assert "停止中" not in boss.page("/supervise")
     assert boss.client.post("/supervise/drafting", data=every | {"department": "x"}).status_code == 404
+
+
+def test_a_department_may_have_a_frame_of_its_own(city: City, tmp_path: Path) -> None:
+    folder = shutil.copytree(DATA, tmp_path / "data")
+    path = folder / "departments.yaml"
+    own = "phone: 0000-12-3108, frame: {closing: '{department}は土曜日も開いています。'},"
+    path.write_text(path.read_text(encoding="utf-8").replace("phone: 0000-12-3108,", own), encoding="utf-8")
+    city.writer = replace(city.writer, frame=load_frame(folder))
+    city.line_says("粗大ごみの出し方を教えてください")
+    city.line_says("住民票の写しがほしい", user=OTHER)
+    city.work()
+    texts = {city.case().id: "", city.case(OTHER).id: ""} | {d.inquiry_id: d.text for d in city.all(Draft)}
+    mine, others = texts[city.case().id], texts[city.case(OTHER).id]
+    assert mine.startswith("お問い合わせいただき、ありがとうございます。みなと市環境課です。")
+    assert mine.endswith("環境課は土曜日も開いています。")
+    assert "平日8時30分" not in mine
+    assert others.endswith(city.case(OTHER).receipt_number)
