@@ -133,15 +133,51 @@ if (form) {
   showLength();
 }
 
-// A changed tick makes the draft anew at once; what a person typed is not thrown away unasked.
-const choices = document.getElementById("choices");
-if (choices && form) {
-  const text = form.querySelector("textarea");
-  const edited = () => "edited" in text.dataset || [...form.querySelectorAll("textarea")].some((one) => one.value !== one.defaultValue);
-  choices.addEventListener("change", (event) => {
-    const lost = edited() && "文面に加えた変更は失われます。選んだ文で下書きを作り直しますか。";
-    if (!text.readOnly && choices.querySelector("input:checked") && (!lost || confirm(lost))) choices.requestSubmit();
+// What a person typed is not thrown away unasked.
+const mayLose = (why) => {
+  const typed = [...document.querySelectorAll("textarea")].some((one) => "edited" in one.dataset || one.value !== one.defaultValue);
+  return !typed || confirm(why);
+};
+
+// Looking for articles changes only the sources: what was typed beside them stays.
+const sources = document.getElementById("sources");
+if (sources) {
+  const version = () => sources.querySelector("#choices [name=version]").value;
+  let newest = "";
+  const look = async (url) => {
+    newest = url;
+    const answer = await fetch(url).catch(() => null);
+    if (newest !== url) return;
+    const page = answer && answer.ok && !answer.redirected && new DOMParser().parseFromString(await answer.text(), "text/html");
+    const found = page && page.getElementById("sources");
+    const seen = version();
+    if (found && found.querySelector(`#choices [name=version][value="${seen}"]`)) {
+      sources.innerHTML = found.innerHTML;
+      history.replaceState(null, "", url);
+      (sources.querySelector("a.found") || document.getElementById("words")).focus();
+    } else if (mayLose("案件が更新されたか、通信ができません。画面を開き直すと、入力中の文面は失われます。開き直しますか。")) location.assign(url);
+  };
+  sources.addEventListener("submit", (event) => {
+    if (event.target.method !== "get") return;
+    event.preventDefault();
+    look(`${event.target.action}?${new URLSearchParams(new FormData(event.target))}`);
+  });
+  sources.addEventListener("click", (event) => {
+    const link = event.target.closest("a.found");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    look(link.href);
+  });
+  // A changed tick makes the draft anew at once; where there is no draft yet, the button does.
+  sources.addEventListener("change", (event) => {
+    const choices = event.target.closest("#choices");
+    if (!choices || !form) return;
+    const free = !form.querySelector("textarea").readOnly && choices.querySelector("input:checked");
+    if (free && mayLose("文面に加えた変更は失われます。選んだ文で下書きを作り直しますか。")) choices.requestSubmit();
     else event.target.checked = !event.target.checked;
+  });
+  sources.addEventListener("submit", (event) => {
+    if (event.target.id === "choices" && !form && !mayLose("入力中の文面は失われます。選んだ文で下書きを作りますか。")) event.preventDefault();
   });
 }
 
@@ -163,12 +199,12 @@ if (drafting) {
 }
 
 // One press, one decision: a second press of a slow page does nothing.
-for (const one of document.querySelectorAll("form[method=post]")) {
-  one.addEventListener("submit", (event) => {
-    if (one.dataset.sent) event.preventDefault();
-    if (!event.defaultPrevented) one.dataset.sent = "1";
-  });
-}
+document.addEventListener("submit", (event) => {
+  const one = event.target;
+  if (one.method !== "post") return;
+  if (one.dataset.sent) event.preventDefault();
+  if (!event.defaultPrevented) one.dataset.sent = "1";
+});
 window.addEventListener("pageshow", () => {
   for (const one of document.querySelectorAll("form[data-sent]")) delete one.dataset.sent;
 });

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from sqlmodel import select
 from starlette.applications import Starlette
 
 from bot.app import create_app
-from bot.models import Approval, Draft
+from bot.db import transaction
+from bot.models import Approval, Draft, Inquiry
 from responders.llm import Llm
 from tests.browser.conftest import SHOTS, ask, sign_in
 from tests.city import City, settings_for
@@ -41,6 +43,7 @@ def _open_case(browser: Browser, site: str) -> Page:
     desk = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
     sign_in(desk, site)
     desk.locator("a.row").first.click()
+    expect(desk.locator("html.js")).to_be_visible()
     expect(desk.get_by_label(BOX)).to_be_visible()
     return desk
 
@@ -152,6 +155,37 @@ def test_a_tick_makes_the_draft_anew_and_asks_before_typed_words_are_lost(
     desk.locator(f'#choices input[value="{added}"]').click()
     expect(desk.locator(f'#choices input[value="{added}"]')).not_to_be_checked()
     expect(box).not_to_have_value(f"{before}\n追伸")
+
+
+def test_looking_for_articles_leaves_what_was_typed(browser: Browser, site: str, working_city: City) -> None:
+    desk = _open_case(browser, site)
+    box = desk.get_by_label(BOX)
+    typed = f"{box.input_value()}\n追伸"
+    box.fill(typed)
+    desk.get_by_text("自分で書いて送る").click()
+    desk.get_by_label("文面", exact=True).fill("手書きの途中")
+    for words, shown in (("みみずのかたつむり", "見つかりませんでした"), ("印鑑登録", "印鑑登録証明書")):
+        desk.get_by_label("ほかの記事を根拠に加える").fill(words)
+        desk.get_by_role("button", name="探す").press("Enter")
+        expect(desk.locator("#sources form.inline")).to_contain_text(shown)
+    found = desk.locator("#sources a.found").filter(has_text="印鑑登録証明書").first
+    expect(desk.locator("#sources a.found").first).to_be_focused()
+    found.press("Enter")
+    expect(desk.locator("#choices legend").filter(has_text="印鑑登録証明書").first).to_be_visible()
+    expect(desk).to_have_url(re.compile("article="))
+    assert box.input_value() == typed
+    assert desk.get_by_label("文面", exact=True).input_value() == "手書きの途中"
+    desk.screenshot(path=SHOTS / "looked_up.png", full_page=True)
+
+    with transaction(working_city.engine) as session:
+        for case in session.exec(select(Inquiry)):
+            case.version += 1
+    for answer in ("dismiss", "accept"):
+        assert box.input_value() == typed
+        with desk.expect_event("dialog") as asked:
+            desk.get_by_role("button", name="探す").press("Enter")
+        getattr(asked.value, answer)()
+    expect(box).not_to_have_value(typed)
 
 
 def test_one_incident_is_answered_from_one_screen(browser: Browser, site: str, working_city: City) -> None:
