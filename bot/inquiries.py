@@ -25,6 +25,7 @@ from bot.errors import (
     TextRefused,
 )
 from bot.models import (
+    EXITS,
     FRONT_DESK,
     OPEN_STATUSES,
     QUEUE_STATUSES,
@@ -694,15 +695,37 @@ def _move_department(
 
 
 def close(
-    session: Session, inquiry_id: UUID, *, staff: Staff, reason: str, seen_version: int, screen: str
+    session: Session,
+    inquiry_id: UUID,
+    *,
+    staff: Staff,
+    reason: str,
+    seen_version: int,
+    screen: str,
+    belongs_to: str = "",
 ) -> None:
-    """End the case without (a further) reply."""
+    """End the case without (a further) reply.
+
+    Args:
+        session: The caller's transaction.
+        inquiry_id: The case.
+        staff: Who decides.
+        reason: Why, for the audit log.
+        seen_version: Of the case, on the person's screen.
+        screen: For the audit log.
+        belongs_to: One of `EXITS` where the matter was no department's; the routing may learn it.
+
+    Raises:
+        As every decision, and TextRefused without a reason or with an exit that does not exist.
+    """
     inquiry = _for_change(session, inquiry_id, staff, seen_version, answered_too=True)
     reason = _reason(reason)
+    if belongs_to and belongs_to not in EXITS:
+        raise TextRefused("終了の区分を選んでください。")
     supersede(session, inquiry)
-    inquiry.closed_at = now()
+    inquiry.closed_at, inquiry.belongs_to = now(), belongs_to
     _move(session, inquiry, InquiryStatus.closed)
-    note(session, inquiry, staff.login, "close", screen, reason=reason)
+    note(session, inquiry, staff.login, "close", screen, reason=reason, belongs_to=belongs_to)
 
 
 def redraft(

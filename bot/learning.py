@@ -1,8 +1,8 @@
 """The routing learns from finished cases, under a supervisor's eyes.
 
-A case that ended elsewhere than it was sent is a lesson; a supervisor releases it with its words masked.
-``madoguchi train --from-cases`` makes a challenger, which predicts silently beside the champion until a
-supervisor promotes or refuses it.
+A case that ended elsewhere than it was sent, or as no department's matter, is a lesson; a supervisor releases
+it with its words masked. ``madoguchi train --from-cases`` makes a challenger, which predicts silently beside
+the champion until a supervisor promotes or refuses it.
 """
 
 import json
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -74,7 +75,7 @@ class Lesson:
 
 
 def lessons(session: Session, limit: int = 50) -> list[Lesson]:
-    """Finished cases that people moved and that no supervisor has looked at yet, oldest first.
+    """Finished cases that people moved or closed as no department's, not yet seen by a supervisor.
 
     Emergencies are none: as an ordinary message of its department one would teach the model not to hear them.
     """
@@ -92,11 +93,13 @@ def _teaching() -> SelectOfScalar[Inquiry]:
     moved = select(Transfer.inquiry_id).where(col(Transfer.staff_id).is_not(None))
     seen = select(TrainingExample.inquiry_id)
     return select(Inquiry).where(
-        col(Inquiry.id).in_(moved),
+        sa.or_(
+            sa.and_(col(Inquiry.id).in_(moved), col(Inquiry.department_id) != FRONT_DESK),
+            col(Inquiry.belongs_to) != "",
+        ),
         col(Inquiry.id).not_in(seen),
         col(Inquiry.status).in_(FINISHED),
         col(Inquiry.emergency).is_(False),
-        Inquiry.department_id != FRONT_DESK,
     )
 
 
@@ -116,6 +119,7 @@ def judge(session: Session, inquiry_id: UUID, *, staff: Staff, use: bool, screen
             inquiry_id=inquiry_id,
             text=words_of(session, [inquiry])[inquiry.id] if use else "",
             department_id=inquiry.department_id,
+            belongs_to=inquiry.belongs_to,
             used=use,
             authorised_by=staff.id,
         )
@@ -144,7 +148,7 @@ def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
         (data / "inquiries").mkdir(parents=True)
         shutil.copy(settings.city_dir / "departments.yaml", data)
         shutil.copytree(settings.city_dir / "inquiries", data / "inquiries", dirs_exist_ok=True)
-        _append(data / "inquiries" / "train.jsonl", released)
+        add_cases(data / "inquiries" / "train.jsonl", released)
         train(folder, data, settings.backbone)
     metrics = compare(champion, folder, settings.city_dir / "inquiries" / "test.jsonl")
     metrics["against"] = champion.name
@@ -161,14 +165,15 @@ def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
     return row
 
 
-def _append(path: Path, released: Sequence[TrainingExample]) -> None:
-    """Cases join the authored messages, unless the same words stand there already."""
+def add_cases(path: Path, released: Sequence[TrainingExample]) -> None:
+    """Write released cases below the authored messages, unless the same words stand there already."""
     known = {json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines() if line}
     with path.open("a", encoding="utf-8") as file:
         for example in released:
             if example.text.strip() and example.text not in known:
                 known.add(example.text)
-                row = {"id": f"case-{example.id}", "text": example.text, "department": example.department_id}
+                label = example.belongs_to or example.department_id
+                row = {"id": f"case-{example.id}", "text": example.text, "department": label}
                 if (language := detect(example.text)) != "ja":
                     row["language"] = language
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")

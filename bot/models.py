@@ -11,6 +11,12 @@ from sqlmodel import Field, SQLModel
 from bot.db import UtcDateTime, now
 
 FRONT_DESK = "front_desk"
+EXITS = {
+    "small_talk": "あいさつ・雑談",
+    "account": "アカウントについて",
+    "out_of_scope": "市役所の所管外",
+}
+"""The classifier's labels that are no department, as staff read them."""
 
 
 class EventStatus(StrEnum):
@@ -253,6 +259,13 @@ class Inquiry(SQLModel, table=True):
     due_at: datetime | None = _time(nullable=True)
     answered_at: datetime | None = _time(nullable=True)
     closed_at: datetime | None = _time(nullable=True)
+    belongs_to: str = ""
+    """One of `EXITS` when a person closed the case as no department's matter."""
+
+    @property
+    def outcome(self) -> str:
+        """The label that would have been right, once the case has ended."""
+        return self.belongs_to or self.department_id
 
 
 class Transfer(SQLModel, table=True):
@@ -276,6 +289,8 @@ class TrainingExample(SQLModel, table=True):
     """The citizen's words, personal data masked; erased when the citizen takes them back."""
     department_id: str = Field(foreign_key="department.id")
     """Where the case ended."""
+    belongs_to: str = ""
+    """As `Inquiry.belongs_to`: then this is what the model learns."""
     used: bool
     """False: the supervisor looked and refused."""
     authorised_by: UUID = Field(foreign_key="staff.id")

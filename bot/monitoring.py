@@ -110,7 +110,7 @@ def examine(session: Session, settings: Settings, today: date) -> Monitoring:
     # A second matter carries its message's prediction: it tells nothing of where it was sent.
     judged = [i for i in cases if not i.emergency and i.linked_to is None]
     finished = [i for i in judged if i.status in learning.FINISHED]
-    ended = [(today_of(i.department_id), i) for i in finished]
+    ended = [(today_of(i.outcome), i) for i in finished]
     pairs = [(today_of(i.prediction["department"]), place) for place, i in ended]
     tops = [(today_of(next(iter(i.prediction["probabilities"]))), place, i) for place, i in ended]
     challenger = learning.challenger(session)

@@ -14,6 +14,7 @@ from bot.db import now
 from bot.errors import NotFound
 from bot.jobs import DeadJob
 from bot.models import (
+    EXITS,
     QUEUE_STATUSES,
     Approval,
     AuditEntry,
@@ -241,13 +242,8 @@ def _history(session: Session, receipt_number: str) -> list[AuditEntry]:
 
 
 def _guesses(prediction: dict[str, Any], by_id: dict[str, Department]) -> list[tuple[str, int]]:
-    exits = {
-        "small_talk": "あいさつ・雑談",
-        "account": "アカウントについて",
-        "out_of_scope": "市役所の所管外",
-    }
     ranked = sorted(prediction.get("probabilities", {}).items(), key=lambda pair: -pair[1])[:3]
-    return [(by_id[d].name if d in by_id else exits.get(d, d), round(p * 100)) for d, p in ranked]
+    return [(by_id[d].name if d in by_id else EXITS.get(d, d), round(p * 100)) for d, p in ranked]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from bot.models import EXITS
+
 _JST = ZoneInfo("Asia/Tokyo")
 
 
@@ -34,6 +36,8 @@ _ACTION_JA = {
     "return_draft": "下書きを差戻し",
     "transfer": "移管",
     "reorganise": "機構改革による移管",
+    "reorganise_staff": "機構改革による職員の異動",
+    "reorganise_article": "機構改革による記事の移管",
     "calm_alarm": "緊急の知らせを自動で取下げ",
     "escalate_alarm": "緊急の確認が遅れ、全員に通知",
     "release_example": "学習データに使うことを承認",
@@ -101,6 +105,7 @@ _environment.filters |= {
     "action": _action,
     "actor": _actor,
 }
+_environment.globals["exits"] = EXITS
 
 
 def page(template: str, **values: object) -> str:

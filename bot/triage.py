@@ -19,6 +19,7 @@ from bot.calendar import Calendar
 from bot.db import now, transaction
 from bot.dialogue_client import DialogueClient, DialogueUnavailable, Turn
 from bot.models import (
+    EXITS,
     FRONT_DESK,
     QUEUE_STATUSES,
     Conversation,
@@ -37,8 +38,6 @@ log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 5
 MAX_BUTTONS = 4
-EXITS = frozenset({"small_talk", "account", "out_of_scope"})
-"""Labels of the classifier that are no department."""
 MAX_SET = 6
 """A larger set says nothing a citizen could choose from; its exits are no buttons."""
 MAX_READ = 20_000

@@ -462,8 +462,10 @@ def transfer(
 
 
 @router.post("/cases/{inquiry_id}/close")
-def close(inquiry_id: UUID, decision: DecisionDep, version: Version, reason: Text = "") -> Response:
-    """End the case."""
+def close(
+    inquiry_id: UUID, decision: DecisionDep, version: Version, reason: Text = "", belongs_to: Text = ""
+) -> Response:
+    """End the case; ``belongs_to``: one of `EXITS` where it was no department's matter."""
     return decision.run(
         inquiry_id,
         lambda: inquiries.close(
@@ -471,6 +473,7 @@ def close(inquiry_id: UUID, decision: DecisionDep, version: Version, reason: Tex
             inquiry_id,
             staff=decision.staff,
             reason=reason,
+            belongs_to=belongs_to,
             seen_version=version,
             screen=SCREEN,
         ),

@@ -1,5 +1,6 @@
 """Routing at work: two matters, alarms, learning from transfers, models that change, departments that end."""
 
+import json
 import re
 import shutil
 from datetime import date, timedelta
@@ -148,6 +149,33 @@ def test_a_corrected_case_becomes_a_lesson_only_with_a_supervisor_and_without_pe
 
     city.webhook(city.line.body(_unsend(city, event)))
     assert city.all(TrainingExample) == []
+
+
+def test_a_case_that_was_no_departments_matter_is_a_lesson_and_counts_against_the_routing(
+    city: City, tmp_path: Path
+) -> None:
+    city.line_says(GARBAGE)
+    city.work()
+    case, desk = city.case(), city.hire("kankyo", department="waste_environment")
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    form = {"reason": "県の施設の件"}
+    assert desk.post(case, "close", desk.form(case) | form | {"belongs_to": "tax"}).status_code == 422
+    assert (
+        desk.post(case, "close", desk.form(case) | form | {"belongs_to": "out_of_scope"}).status_code == 303
+    )
+    assert "市役所の所管外</td>" in boss.page("/supervise/routing")
+    url = f"/supervise/routing/lessons/{case.id}"
+    assert boss.client.post(url, data={"csrf": boss.csrf, "use": "1"}).status_code == 200
+    [example] = city.all(TrainingExample)
+    file = tmp_path / "train.jsonl"
+    file.write_text("")
+    learning.add_cases(file, [example])
+    row = json.loads(file.read_text(encoding="utf-8"))
+    assert (row["text"], row["department"]) == (GARBAGE, "out_of_scope")
+    with reading(city.engine) as session:
+        report = monitoring.examine(session, city.settings, now().date())
+    [quality] = [r for r in report.departments if r.department == "waste_environment"]
+    assert (quality.sent, quality.precision) == (1, 0.0)
 
 
 def test_an_emergency_and_an_unfinished_case_are_no_lessons(city: City) -> None:
