@@ -9,7 +9,7 @@ import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from uuid import UUID
 
 import numpy as np
@@ -502,8 +502,8 @@ class Knowledge:
     Args:
         engine: The product's database.
         embed: Encodes questions; None: lexical search only.
-        embed_passages: Encodes the passages that the console or a large import saved without vectors. While
-            there are such passages, the search is lexical only.
+        embed_passages: Encodes the passages that the console or a large import saved without vectors; None:
+            another process does. While there are such passages, the search is lexical only.
         read: Reads the leading articles beside a question; None: they are ranked without.
     """
 
@@ -516,7 +516,7 @@ class Knowledge:
     ) -> None:
         self._engine, self._embed, self._embed_passages = engine, embed, embed_passages
         self._read = read
-        self._stamp: tuple[int | datetime | None, ...] | None = None
+        self._stamp: tuple[object, ...] | None = None
         self._index = Index([])
         self._lock = threading.Lock()
         self._filling: threading.Thread | None = None
@@ -534,15 +534,16 @@ class Knowledge:
                 self._stamp = stamp
         return self._index
 
-    def _read_stamp(self) -> tuple[int | datetime | None, ...]:
+    def _read_stamp(self) -> tuple[object, ...]:
         with reading(self._engine) as session:
-            stamp = select(
+            stamp = sa.select(
                 sa.func.count(col(KnowledgeArticle.id)),
                 sa.func.max(KnowledgeArticle.imported_at),
                 sa.func.max(KnowledgeArticle.retired_at),
                 sa.func.max(KnowledgeArticle.moved_at),
+                _without_vector().exists(),
             )
-            return tuple(session.exec(stamp).one())
+            return tuple(session.execute(stamp).one())
 
     def _fill_vectors(self) -> None:
         """Embed what has no vector yet. Nothing is locked meanwhile; a second worker may do the same."""
@@ -550,8 +551,7 @@ class Knowledge:
             return
         missing: dict[str, list[UUID]] = {}
         with reading(self._engine) as session:
-            rows = session.execute(_searchable("public").where(col(KnowledgePassage.vector).is_(None))).all()
-            for passage, article in rows:
+            for passage, article in session.execute(_without_vector()).all():
                 missing.setdefault(_passage(passage, article).ranked, []).append(passage.id)
         if len(missing) <= EMBED_AT_IMPORT:
             self._embed_missing(self._embed_passages, missing)
@@ -599,6 +599,10 @@ def _searchable(*classes: str) -> sa.Select[KnowledgePassage, KnowledgeArticle]:
         .where(_in_force(), col(KnowledgeArticle.data_class).in_(classes))
         .order_by(col(KnowledgeArticle.article), col(KnowledgePassage.ordinal))
     )
+
+
+def _without_vector() -> sa.Select[KnowledgePassage, KnowledgeArticle]:
+    return _searchable("public").where(col(KnowledgePassage.vector).is_(None))
 
 
 def _read_index(session: Session, embed: Embed | None, read: Read | None) -> Index:

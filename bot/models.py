@@ -548,6 +548,15 @@ class KnowledgeArticle(SQLModel, table=True):
 class KnowledgePassage(SQLModel, table=True):
     """A sentence of an article version, with its vector."""
 
+    __table_args__ = (
+        sa.Index(
+            "ix_knowledgepassage_without_vector",
+            "article_row",
+            sqlite_where=sa.text("vector IS NULL"),
+            postgresql_where=sa.text("vector IS NULL"),
+        ),
+    )
+
     id: UUID = _id()
     article_row: UUID = Field(foreign_key="knowledgearticle.id", index=True)
     passage: str = Field(index=True)

@@ -127,17 +127,17 @@ def build(settings: Settings, engine: Engine) -> Services:
     )
 
 
-def load_knowledge(settings: Settings, engine: Engine, read: Read | None = None) -> Knowledge:
-    """The search over the articles in force; with a reader where sentences are chosen for a draft."""
-    encoder = _load_encoder(settings)
-    query, passage = (_embedding(encoder, kind) if encoder else None for kind in ("query", "passage"))
-    return Knowledge(engine, query, passage, read)
+def load_knowledge(settings: Settings, engine: Engine) -> Knowledge:
+    """What a caseworker searches: the articles in force; new ones are embedded by the worker."""
+    return Knowledge(engine, load_embed(settings))
 
 
 def load_writer(settings: Settings, engine: Engine) -> drafting.Writer:
     """What drafting needs."""
+    encoder = _load_encoder(settings)
+    query, passage = (_embedding(encoder, kind) if encoder else None for kind in ("query", "passage"))
     return drafting.Writer(
-        knowledge=load_knowledge(settings, engine, load_reader(settings)),
+        knowledge=Knowledge(engine, query, passage, load_reader(settings)),
         llm=load_llm(settings),
         frame=drafting.load_frame(settings.city_dir),
         zone=load_calendar(settings.city_dir / "calendar.yaml").zone,

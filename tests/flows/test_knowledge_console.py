@@ -490,6 +490,17 @@ def test_a_large_import_is_found_by_words_at_once_and_by_sense_later(
     assert len(passages.embedded) == len(set(passages.embedded))
 
 
+def test_a_process_that_embeds_nothing_searches_by_sense_when_another_has(city: City) -> None:
+    queries, passages = _Encoder(), _Encoder()
+    web, worker = Knowledge(city.engine, queries), Knowledge(city.engine, queries, passages)
+    web.index().search("放置自転車の引き取り")
+    assert (queries.embedded, _without_vector(city.engine) > 500) == ([], True)
+    worker.index()
+    web.index().search("放置自転車の引き取り")
+    assert queries.embedded
+    assert _without_vector(city.engine) == 0
+
+
 def test_without_an_encoder_the_search_stays_lexical(city: City) -> None:
     assert _post(city.hire("doro", department="roads_parks"), "new", NEW).status_code == 303
     assert city.writer.knowledge.index().search("公園でたき火をしてもいいですか")[0].article == "picnic"
