@@ -152,9 +152,7 @@ def train(
 
     with replacing(out_dir) as scratch:
         metrics, calibrations = ship(scratch, model, data, labels, recipe)
-        known = known_words(data_dir, labels)
-        unknown = [unknown_share(clean(text, limit), known) for text in data["valid"].texts]
-        metrics["reference"]["unknown"] = round(float(np.mean(unknown)), 4)
+        metrics["reference"]["unknown"] = _learn_words(scratch, data_dir, labels, data["valid"].texts, limit)
         metrics |= {
             "probe": probe_facts,
             "epochs": history,
@@ -164,7 +162,6 @@ def train(
             "versions": {p: importlib.metadata.version(p) for p in ("torch", "transformers", "onnxruntime")},
         }
         _write_texts(scratch, folder, labels, metrics, str(backbone), calibrations["ja"])
-        (scratch / KNOWN_WORDS).write_text("\n".join(sorted(known)) + "\n", encoding="utf-8")
         write_manifest(
             scratch,
             inputs=inputs,
@@ -502,10 +499,12 @@ def _write_texts(
     (scratch / "model_card.md").write_text(render(metrics, name, calibration), encoding="utf-8")
 
 
-def known_words(data_dir: Path, labels: Labels) -> set[str]:
-    """Every word that some training message holds."""
+def _learn_words(folder: Path, data_dir: Path, labels: Labels, valid: Sequence[str], limit: int) -> float:
+    """Write down every word of the training messages; the share of unknown ones in validation messages."""
     examples = load_split(data_dir, "train", labels) + load_emergencies(data_dir, "train")
-    return {run.group() for example in examples for run in runs(example.text)}
+    known = {run.group() for example in examples for run in runs(example.text)}
+    (folder / KNOWN_WORDS).write_text("\n".join(sorted(known)) + "\n", encoding="utf-8")
+    return round(float(np.mean([unknown_share(clean(text, limit), known) for text in valid])), 4)
 
 
 def main() -> None:

@@ -163,56 +163,72 @@ def case_page(
 ) -> str:
     """The case's screen; after a refusal with the person's own text, so that nothing typed is lost."""
     case = reports.case(session, inquiry_id, signed_in[0])
-    articles = {str(p["article"]) for p in case.draft.passages} if case.draft else set()
-    near = case.draft.flags if case.draft else []
-    articles |= {*more, *(flag.removeprefix(NEAR) for flag in near if flag.startswith(NEAR))}
-    place = request.app.state.city
-    frame, today = place.frame, drafting.local_today(place.calendar.zone, now())
-    choices = passages_of(session, articles)
-    choosing = case.draft is not None or inquiries.takes_draft(case.inquiry)
-    canned = sources.canned(session, case.inquiry) if choosing else []
-    offered: list[Passage | KnowledgeArticle] = [*choices, *found, *canned]
+    frame = request.app.state.city.frame
+    own = text if by_hand else None
     shown = text if text is not None and not by_hand else (case.draft.text if case.draft else "")
     return page(
         "case.html",
         **frame_values(session, signed_in),
+        **_WORDS,
+        **_source_values(request, session, case, more, found),
+        **second_values(request, case, shown, second if text is not None else None),
         case=case,
         error=error,
         text=shown,
-        hand_text=text
-        if text is not None and by_hand
-        else frame.around("", case.department, case.inquiry.receipt_number),
+        hand_text=frame.around("", case.department, case.inquiry.receipt_number) if own is None else own,
         review=checking.review(session, frame, shown, case.draft) if case.draft else None,
         confirmed=() if by_hand else confirmed,
-        hand_review=checking.review_by_hand(session, frame, text, case.inquiry)
-        if text is not None and by_hand
-        else None,
+        hand_review=None if own is None else checking.review_by_hand(session, frame, own, case.inquiry),
         hand_confirmed=confirmed,
         second_reason=second_reason,
-        **second_values(request, case, shown, second if text is not None else None),
         others=incidents.others(session, case.inquiry, signed_in[0]),
         also={entry.partition(":")[0] for entry in also},
-        articles=article_versions(session, articles, today),
-        targets=[d for d in case.departments if valid_on(d, today)],
-        choosing=choosing,
-        choices=choices,
         words=words,
-        found=found,
-        canned=canned,
-        ended={item.article for item in offered if not valid_on(item, today)},
-        past=sources.past_answers(session, case.inquiry, frame, today) if choosing else [],
-        ticked={f"{p['article']}#{p['ordinal']}" for p in case.draft.passages} if case.draft else set(),
         approvals=reports.approvals(session, inquiry_id),
         can_reword=request.app.state.llm is not None
         and drafting.may_draft(session, inquiry_id, request.app.state.settings),
         flags=dict.fromkeys(reports.flag_ja(f) for f in case.draft.flags) if case.draft else (),
-        status_ja=reports.STATUS_JA,
-        reason_ja=reports.REASON_JA,
-        alarm_ja=reports.ALARM_JA,
-        alarm_minutes=inquiries.ALARM_MINUTES,
-        outbox_ja=reports.OUTBOX_JA,
-        channel_ja=reports.CHANNEL_JA,
     )
+
+
+_WORDS = {
+    "status_ja": reports.STATUS_JA,
+    "reason_ja": reports.REASON_JA,
+    "alarm_ja": reports.ALARM_JA,
+    "alarm_minutes": inquiries.ALARM_MINUTES,
+    "outbox_ja": reports.OUTBOX_JA,
+    "channel_ja": reports.CHANNEL_JA,
+}
+
+
+def _source_values(
+    request: Request,
+    session: Session,
+    case: reports.Case,
+    more: Collection[str],
+    found: Collection[KnowledgeArticle],
+) -> dict[str, Any]:
+    """The sources' part of the screen: what a draft may be made from, and what it was made from."""
+    place, draft = request.app.state.city, case.draft
+    today = drafting.local_today(place.calendar.zone, now())
+    quoted = [(str(p["article"]), p["ordinal"]) for p in draft.passages] if draft else []
+    near = [flag.removeprefix(NEAR) for flag in draft.flags if flag.startswith(NEAR)] if draft else []
+    articles = {article for article, _ in quoted} | {*more, *near}
+    choices = passages_of(session, articles)
+    choosing = draft is not None or inquiries.takes_draft(case.inquiry)
+    canned = sources.canned(session, case.inquiry) if choosing else []
+    offered: list[Passage | KnowledgeArticle] = [*choices, *found, *canned]
+    return {
+        "articles": article_versions(session, articles, today),
+        "targets": [d for d in case.departments if valid_on(d, today)],
+        "choosing": choosing,
+        "choices": choices,
+        "found": found,
+        "canned": canned,
+        "ended": {item.article for item in offered if not valid_on(item, today)},
+        "past": sources.past_answers(session, case.inquiry, place.frame, today) if choosing else [],
+        "ticked": {f"{article}#{ordinal}" for article, ordinal in quoted},
+    }
 
 
 def second_values(request: Request, case: reports.Case, text: str, second: Second | None) -> dict[str, Any]:
@@ -287,35 +303,26 @@ def approve(
     """
     city = decision.request.app.state.city
     today = drafting.local_today(city.calendar.zone, now())
+    told: dict[str, Any] = {
+        "staff": decision.staff, "screen": SCREEN, "today": today, "keep_open": keep_open
+    }  # fmt: skip
 
     def verb() -> None:
         others = _seen_versions(also or ())
         inquiries.hold(decision.session, [inquiry_id, *others])
+        checker = checking.checker(decision.session, city.frame)
         row = inquiries.approve(
             decision.session,
             draft_id,
-            staff=decision.staff,
             text=text,
             seen_version=version,
-            screen=SCREEN,
-            today=today,
-            check=second_text.also_checked(
-                checking.checker(decision.session, city.frame), second, city.seconds
-            ),
+            check=second_text.also_checked(checker, second, city.seconds),
             confirmed=confirmed or (),
-            keep_open=keep_open,
             below=second_text.below(text, second, city.seconds),
+            **told,
         )
         approval = decision.session.get_one(Approval, row.approval_id)
-        incidents.answer_others(
-            decision.session,
-            approval,
-            others,
-            staff=decision.staff,
-            screen=SCREEN,
-            today=today,
-            keep_open=keep_open,
-        )
+        incidents.answer_others(decision.session, approval, others, **told)
 
     def renew(refused: Exception) -> None:
         if isinstance(refused, SourceEnded):
