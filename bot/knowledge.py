@@ -592,12 +592,16 @@ def _store_vector(session: Session, passages: Sequence[UUID], vector: NDArray[np
 
 
 def _searchable(*classes: str) -> sa.Select[KnowledgePassage, KnowledgeArticle]:
-    """Passages in force of articles of these classes, with their articles, in reading order."""
+    """Passages in force of articles of these classes, with their articles, in reading order.
+
+    Bodies are not loaded: an article of a megabyte would come once per sentence.
+    """
     return (
         sa.select(KnowledgePassage, KnowledgeArticle)
         .join(KnowledgeArticle, col(KnowledgePassage.article_row) == col(KnowledgeArticle.id))
         .where(_in_force(), col(KnowledgeArticle.data_class).in_(classes))
         .order_by(col(KnowledgeArticle.article), col(KnowledgePassage.ordinal))
+        .options(defer(KnowledgeArticle.body))  # type: ignore[arg-type]
     )
 
 
