@@ -42,16 +42,19 @@ def now() -> datetime:
 
 
 def make_engine(url: str) -> Engine:
-    """Engine with the pragmas that make SQLite safe for several processes.
+    """Engine with the pragmas that make SQLite safe for several processes; its errors tell no values.
+
+    A statement's values are citizens' words, and whoever catches an error last prints it.
 
     Writers take the lock at BEGIN, so two of them never both believe an old read.
     A connection with the execution option ``read_only`` begins without that lock.
     """
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=10)
+        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=10, hide_parameters=True)
     if (path := sa.engine.make_url(url).database) and path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": 30})
+    arguments = {"check_same_thread": False, "timeout": 30}
+    engine = create_engine(url, connect_args=arguments, hide_parameters=True)
     event.listen(engine, "connect", _sqlite_connect)
     event.listen(engine, "begin", _sqlite_begin)
     return engine

@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 
 from bot import audit
 from bot.db import alembic_config, reading, transaction
+from bot.models import Department
 
 
 def _fill(engine: Engine) -> None:
@@ -46,3 +47,9 @@ def test_the_migrations_have_no_drift(database_url: str) -> None:
     from alembic import command
 
     command.check(alembic_config(database_url))
+
+
+def test_an_error_of_the_database_tells_no_citizens_words(engine: Engine) -> None:
+    with pytest.raises(sa.exc.IntegrityError) as refused, transaction(engine) as session:
+        session.add(Department(id="x", name="田中太郎", short="", position=0, successor_id="nowhere"))
+    assert "田中太郎" not in str(refused.value)
