@@ -139,12 +139,18 @@ def current(session: Session, conversation_id: UUID) -> Inquiry | None:
     return session.exec(query).first()
 
 
-def departments_beside(session: Session, first: Inquiry) -> set[str]:
-    """Where an open second matter of the same thread is: it sees what the citizen adds there."""
-    query = select(Inquiry.department_id).where(
-        Inquiry.linked_to == first.id, col(Inquiry.status).in_(OPEN_STATUSES)
-    )
-    return set(session.exec(query))
+def beside(session: Session, first: Inquiry) -> list[Inquiry]:
+    """The open second matters of the same thread: they see what the citizen adds there."""
+    query = select(Inquiry).where(Inquiry.linked_to == first.id, col(Inquiry.status).in_(OPEN_STATUSES))
+    return list(session.exec(query.order_by(col(Inquiry.id)).with_for_update(key_share=True)))
+
+
+def heard(session: Session, inquiry: Inquiry) -> None:
+    """The citizen wrote more: who decides here, or in a case that shares the thread, must see it first."""
+    for one in [inquiry, *beside(session, inquiry)]:
+        one.version += 1
+        session.add(one)
+    session.flush()
 
 
 def give_notice(

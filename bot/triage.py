@@ -288,8 +288,7 @@ class _Decision:
     def _open_second(self, first: Inquiry, also: str) -> None:
         """The message holds a second matter: a case of its own with the same thread."""
         department_id = self._responsible(also)
-        at_work = {first.department_id, FRONT_DESK, *inquiries.departments_beside(self.session, first)}
-        if department_id in at_work:
+        if department_id in {FRONT_DESK, *self._at_work(first)}:
             return
         second = inquiries.open_inquiry(
             self.session,
@@ -418,7 +417,11 @@ class _Decision:
             return False  # an old one: a later matter must not hide behind it
         if prediction is None or prediction.abstained:
             return True
-        return self._responsible(prediction.department) == inquiry.department_id
+        return self._responsible(prediction.department) in self._at_work(inquiry)
+
+    def _at_work(self, first: Inquiry) -> set[str]:
+        """Where this thread is worked on already."""
+        return {one.department_id for one in [first, *inquiries.beside(self.session, first)]}
 
     def _follow_up(self, inquiry: Inquiry) -> None:
         if inquiry.status == InquiryStatus.clarifying:
@@ -428,14 +431,15 @@ class _Decision:
         prediction = self.understood.prediction
         if prediction and prediction.also:
             self._open_second(inquiry, prediction.also)
-        if inquiry.status in QUEUE_STATUSES and inquiry.hand_off_reason != HandOffReason.asked_for_person:
-            inquiries.route(
-                self.session,
-                inquiry,
-                inquiry.department_id,
-                drafting=self.brain.drafting_enabled,
-                reason=HandOffReason(inquiry.hand_off_reason) if inquiry.hand_off_reason else None,
-            )
+        for one in [inquiry, *inquiries.beside(self.session, inquiry)]:
+            if one.status in QUEUE_STATUSES and one.hand_off_reason != HandOffReason.asked_for_person:
+                inquiries.route(
+                    self.session,
+                    one,
+                    one.department_id,
+                    drafting=self.brain.drafting_enabled,
+                    reason=HandOffReason(one.hand_off_reason) if one.hand_off_reason else None,
+                )
         self.fixed("follow_up_receipt", inquiry)
 
     def _new_inquiry(self, department_id: str) -> Inquiry:
@@ -458,7 +462,7 @@ class _Decision:
     def _attach(self, inquiry: Inquiry) -> None:
         self.message.inquiry_id = inquiry.id
         self.session.add(self.message)
-        self.session.flush()
+        inquiries.heard(self.session, inquiry)
 
     def _department(self) -> str:
         prediction = self.understood.prediction

@@ -7,8 +7,20 @@ from pathlib import Path
 import pytest
 from sqlmodel import col
 
+from bot import inquiries
+from bot.db import transaction
 from bot.drafting import load_frame
-from bot.models import Draft, DraftStatus, Inquiry, InquiryStatus, Message, OutboxMessage, OutboxStatus, Role
+from bot.models import (
+    Draft,
+    DraftStatus,
+    HandOffReason,
+    Inquiry,
+    InquiryStatus,
+    Message,
+    OutboxMessage,
+    OutboxStatus,
+    Role,
+)
 from tests.city import DATA, OTHER, USER, City
 
 QUESTION = "引っ越してきたので転入届を出したいです。何を持っていけばいいですか?"
@@ -162,6 +174,31 @@ def test_a_new_message_supersedes_the_draft(city: City) -> None:
     assert len(city.all(Inquiry)) == 1
     assert desk.post(case, "approve", form).status_code == 409
     assert len(city.all(Draft, Draft.status == DraftStatus.pending)) <= 1
+
+
+def test_nothing_written_before_the_citizens_last_words_goes_out(city: City) -> None:
+    city.line_says("粗大ごみの出し方を教えてください")
+    city.work()
+    desk, case = city.hire("uketsuke"), city.case()
+    with transaction(city.engine) as session:  # as the dialogue does when the citizen wants a person
+        inquiries.hand_off(session, session.get_one(Inquiry, case.id), HandOffReason.asked_for_person)
+    seen = desk.form(case) | {"text": "明日うかがいます。"}
+    city.line_says("粗大ごみはやっぱり自分で運びました。収集に来なくて大丈夫です")
+    city.work()
+    assert desk.post(case, "write", seen).status_code == 409
+    assert "明日うかがいます" not in [row.text for row in city.all(OutboxMessage)]
+
+
+def test_a_second_matter_hears_what_the_citizen_adds_to_the_first(city: City) -> None:
+    city.line_says("引っ越すので水道を止めたいです。それと、粗大ごみの回収も予約したいです。")
+    city.work()
+    [second] = city.all(Inquiry, col(Inquiry.linked_to).is_not(None))
+    desk = city.hire("uketsuke")
+    seen = desk.form(second)
+    city.line_says("粗大ごみの回収の予約は要らなくなりました")
+    city.work()
+    assert desk.post(second, "approve", seen).status_code == 409
+    assert "予約は要らなくなりました" in desk.page(f"/desk/cases/{second.id}")
 
 
 def test_unsend_hides_the_words_everywhere(city: City) -> None:
