@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -79,9 +80,14 @@ def lessons(session: Session, limit: int = 50) -> list[Lesson]:
 
     Emergencies are none: as an ordinary message of its department one would teach the model not to hear them.
     """
-    found = session.exec(_teaching().order_by(col(Inquiry.created_at)).limit(limit)).all()
-    texts = words_of(session, found)
-    return [Lesson(inquiry, texts[inquiry.id]) for inquiry in found if texts[inquiry.id]]
+    query, found = _teaching().order_by(col(Inquiry.created_at), col(Inquiry.id)), []
+    for start in count(0, limit):  # those without words are skipped, and never judged: they must not block
+        page = session.exec(query.offset(start).limit(limit)).all()
+        texts = words_of(session, page)
+        found += [Lesson(inquiry, texts[inquiry.id]) for inquiry in page if texts[inquiry.id]]
+        if len(page) < limit or len(found) >= limit:
+            break
+    return found[:limit]
 
 
 def words_of(session: Session, several: Sequence[Inquiry]) -> dict[UUID, str]:
@@ -100,6 +106,7 @@ def _teaching() -> SelectOfScalar[Inquiry]:
         col(Inquiry.id).not_in(seen),
         col(Inquiry.status).in_(FINISHED),
         col(Inquiry.emergency).is_(False),
+        col(Inquiry.linked_to).is_(None),  # a second matter has the whole message's words
     )
 
 

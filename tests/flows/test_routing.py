@@ -178,6 +178,25 @@ def test_a_case_that_was_no_departments_matter_is_a_lesson_and_counts_against_th
     assert (quality.sent, quality.precision) == (1, 0.0)
 
 
+def test_a_second_matter_is_no_lesson_and_cases_without_words_hide_none(city: City) -> None:
+    city.line_says(TWO_MATTERS)
+    city.work()
+    with transaction(city.engine) as session:
+        first, second = sorted(session.exec(select(Inquiry)), key=lambda one: one.linked_to is not None)
+        for one in (first, second):
+            one.status, one.belongs_to = InquiryStatus.closed, "out_of_scope"
+        for number in range(3):  # older ones whose words were taken back
+            session.add(
+                Inquiry(
+                    conversation_id=first.conversation_id, receipt_number=f"R-{number}", department_id="tax",
+                    status=InquiryStatus.closed, belongs_to="account", due_at=now(),
+                    created_at=now() - timedelta(days=1),
+                )
+            )  # fmt: skip
+    with reading(city.engine) as session:
+        assert [one.inquiry.id for one in learning.lessons(session, limit=2)] == [first.id]
+
+
 def test_an_emergency_and_an_unfinished_case_are_no_lessons(city: City) -> None:
     for user, text in ((USER, "隣の家が燃えています"), (OTHER, GARBAGE)):
         city.line_says(text, user=user)

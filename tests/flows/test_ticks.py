@@ -3,14 +3,19 @@
 import json
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from sqlmodel import select
 
+from bot import ticks
 from bot.cli import main
-from bot.models import AuditEntry, Draft, InquiryStatus, Role, SearchExample
+from bot.db import now, reading, transaction
+from bot.models import AuditEntry, Draft, DraftStatus, Inquiry, InquiryStatus, Role, SearchExample
+from bot.sources import PAST
 from responders.evaluate import load_cases
 from tests.city import DATA, USER, City, Desk
 
@@ -116,3 +121,27 @@ def test_a_refused_case_and_a_search_that_nobody_corrected_are_no_lessons(
     [example] = city.all(SearchExample)
     assert (example.used, example.text, example.gold) == (False, "", [])
     assert exported() == ""
+
+
+def test_cases_that_teach_nothing_hide_none_that_do(city: City, desk: Desk) -> None:
+    city.line_says(ASK)
+    city.work()
+    _tick(city, desk)
+    with transaction(city.engine) as session:
+        [lesson] = session.exec(select(Inquiry))
+        for number in range(3):  # older ones, answered from past answers alone
+            old = Inquiry(
+                conversation_id=lesson.conversation_id, receipt_number=f"R-{number}", department_id="tax",
+                status=InquiryStatus.answered, due_at=now(), created_at=now() - timedelta(days=1),
+            )  # fmt: skip
+            session.add(old)
+            session.flush()
+            past = [{"article": f"{PAST}2026-00009", "ordinal": 1, "text": "お答えします。"}]
+            session.add(
+                Draft(
+                    inquiry_id=old.id, text="お答えします。", origin="template", ready=True, passages=past,
+                    status=DraftStatus.approved, ticked=True,
+                )
+            )  # fmt: skip
+    with reading(city.engine) as session:
+        assert [one.inquiry.id for one in ticks.lessons(session, limit=2)] == [lesson.id]
