@@ -348,8 +348,9 @@ def local_today(zone: ZoneInfo, at: datetime) -> date:
 
 
 def register(session: Session, city_name: str) -> Register:
-    """The city's own names and phones, which a reply may hold without a source."""
-    rows = city.departments(session)
+    """The city's own names and phones, which a reply may hold without a source; no ended section's."""
+    today = now().date()  # by UTC: an ended section stays known until nine in the morning
+    rows = [d for d in city.departments(session) if d.valid_to is None or d.valid_to >= today]
     return Register(
         city=city_name,
         phones=frozenset(d.phone for d in rows),

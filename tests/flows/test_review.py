@@ -1,13 +1,14 @@
 """The checks on the case's screen: each fault has its place, and each is mended or confirmed by itself."""
 
 import re
+from datetime import timedelta
 from html import unescape
 
 import pytest
 
 from bot import auth
-from bot.db import transaction
-from bot.models import Approval, Draft, InquiryStatus, Role
+from bot.db import now, transaction
+from bot.models import Approval, Department, Draft, InquiryStatus, Role
 from tests.city import City, Desk
 
 PLACE = re.compile(r'data-start="(\d+)" data-end="(\d+)"')
@@ -158,3 +159,13 @@ def test_a_verbatim_draft_needs_no_confirmation(city: City, desk: Desk) -> None:
     assert not KEY.findall(desk.post(city.case(), "check", form).text)
     assert desk.post(city.case(), "approve", form).status_code == 303
     assert city.all(Draft)[0].status == "approved"
+
+
+def test_the_phone_of_a_section_that_ended_must_be_confirmed(city: City, desk: Desk) -> None:
+    form = _with_lies(city, desk, "くわしくは総務課(0000-12-3116)へお電話ください。")
+    before = KEY.findall(unescape(desk.post(city.case(), "check", form).text))
+    with transaction(city.engine) as session:
+        ended = session.get_one(Department, "general_affairs")
+        ended.valid_to, ended.successor_id = now().date() - timedelta(days=2), "tax"
+    after = KEY.findall(unescape(desk.post(city.case(), "check", form).text))
+    assert len(after) > len(before)
