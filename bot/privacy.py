@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from responders.japanese import tokens
 
-_DIGIT = r"[0-9０-９]"
-_SEP = r"[-ー−‐―－ 　]?"
+_NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {ord("　"): " "}
+"""Full-width letters, digits and signs to ASCII, one for one: places in a text stay where they are."""
+_DIGIT = "[0-9]"
+_DASH = "[-ー−‐―]"
+_SEP = r"[-ー−‐―・.() ]{0,3}"
 _MY_NUMBER = re.compile(rf"(?<!{_DIGIT})(?:{_DIGIT}{{4}}{_SEP}){{2}}{_DIGIT}{{4}}(?!{_DIGIT})")
-_CARD = re.compile(rf"(?<!{_DIGIT})(?:{_DIGIT}{{4}}{_SEP}){{3}}{_DIGIT}{{4}}(?!{_DIGIT})")
+_CARD = re.compile(rf"(?<!{_DIGIT})(?:{_DIGIT}{{4}}(?:{_DASH}| )?){{3}}{_DIGIT}{{4}}(?!{_DIGIT})")
 _PHONE = re.compile(
-    rf"(?<!{_DIGIT})[0０]{_DIGIT}{{1,4}}{_SEP}{_DIGIT}{{1,4}}{_SEP}{_DIGIT}{{3,4}}(?!{_DIGIT})"
+    rf"(?:\+81{_SEP}|(?<!{_DIGIT})0){_DIGIT}{{1,4}}{_SEP}{_DIGIT}{{1,4}}{_SEP}{_DIGIT}{{3,4}}(?!{_DIGIT})"
 )
 _EMAIL = re.compile(
     r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}"
@@ -20,8 +23,14 @@ _EMAIL = re.compile(
 _KANJI_NAME = re.compile(r"(?![〇一二三四五六七八九十百]+$)[㐀-鿿々]+")
 _CALLED = re.compile(r"\s*(?:さん|さま|様|氏|君|くん|ちゃん|先生|です|と申|とい[いう])")
 _NUMBER = r"[0-9０-９〇一二三四五六七八九十]+"
-_LOT = rf"{_NUMBER}(?:番地?)?(?:[-ー−‐―－の]?{_NUMBER}号?)?"
-_HOUSE = re.compile(rf"{_NUMBER}丁目{_LOT}|{_NUMBER}番地(?:の?{_NUMBER})?|{_NUMBER}番{_NUMBER}号")
+_WIDE_DASH = "[-ー−‐―－]"
+_LOT = rf"{_NUMBER}(?:番地?)?(?:(?:{_WIDE_DASH}|の)?{_NUMBER}号?)?"
+_NO_PLACE = "日時月年和成週第約"
+"""Before two numbers with a dash these make a time or a year: 平日9-17時."""
+_HOUSE = re.compile(
+    rf"{_NUMBER}丁目{_LOT}|{_NUMBER}番地(?:の?{_NUMBER})?|{_NUMBER}番{_NUMBER}号|{_NUMBER}号室"
+    rf"|(?<=[一-龥々])(?<![{_NO_PLACE}])[0-9０-９]{{1,4}}(?:{_WIDE_DASH}[0-9０-９]{{1,4}}){{1,3}}(?![0-9０-９時])"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,7 @@ class Place:
 def find(text: str) -> list[Place]:
     """Every place of personal data, in the text's order; none overlaps another."""
     found: list[Place] = []
+    text = text.translate(_NARROW)
     for kind, pattern, accept in _KINDS:
         places = [Place(kind, *match.span()) for match in pattern.finditer(text) if accept(match[0])]
         for place in places:
@@ -86,7 +96,8 @@ def _names(text: str) -> str:
 
 def bare(personal: str) -> str:
     """An address or number in one comparable form."""
-    return personal.lower() if "@" in personal else _digits(personal)
+    plain = personal.translate(_NARROW)
+    return plain.lower() if "@" in plain else _digits(plain)
 
 
 def is_my_number(text: str) -> bool:
@@ -117,5 +128,5 @@ _KINDS: tuple[tuple[str, re.Pattern[str], Callable[[str], bool]], ...] = (
     ("card", _CARD, lambda _: True),
     ("my_number", _MY_NUMBER, is_my_number),
     ("email", _EMAIL, lambda _: True),
-    ("phone", _PHONE, lambda found: 10 <= len(_digits(found)) <= 11),
+    ("phone", _PHONE, lambda found: 10 <= len(_digits(found)) <= 12),
 )
