@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
 
-import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from bot import inquiries, second_text
@@ -23,7 +22,6 @@ from bot.models import (
     DraftStatus,
     Incident,
     Inquiry,
-    Message,
     Staff,
 )
 from responders.japanese import pairs, words
@@ -81,19 +79,12 @@ def _enter(session: Session, inquiry: Inquiry, incident_id: UUID | None) -> None
 
 
 def _recent(session: Session, inquiry: Inquiry) -> list[tuple[str, Inquiry]]:
-    first = (
-        sa.select(col(Message.inquiry_id), sa.func.min(col(Message.seq)).label("seq"))
-        .where(col(Message.direction) == "in", col(Message.text) != "", col(Message.hidden_at).is_(None))
-        .group_by(col(Message.inquiry_id))
-        .subquery()
-    )
     query = (
-        select(Message.text, Inquiry)
-        .join(first, first.c.inquiry_id == col(Inquiry.id))
-        .join(Message, (col(Message.inquiry_id) == col(Inquiry.id)) & (col(Message.seq) == first.c.seq))
+        select(Inquiry)
         .where(
             Inquiry.department_id == inquiry.department_id,
             Inquiry.conversation_id != inquiry.conversation_id,
+            col(Inquiry.linked_to).is_(None),
             col(Inquiry.status).in_(QUEUE_STATUSES),
             col(Inquiry.emergency).is_(False),
             col(Inquiry.incident_left).is_(False),
@@ -102,7 +93,9 @@ def _recent(session: Session, inquiry: Inquiry) -> list[tuple[str, Inquiry]]:
         .order_by(col(Inquiry.created_at).desc())
         .limit(MOST_COMPARED)
     )
-    return list(session.exec(query))
+    found = session.exec(query).all()
+    told = inquiries.first_words(session, found)
+    return [(told[one.id], one) for one in found if told[one.id]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,7 +228,15 @@ class Incident(SQLModel, table=True):
 class Inquiry(SQLModel, table=True):
     """One matter of one citizen."""
 
-    __table_args__ = (sa.Index("ix_inquiry_queue", "department_id", "status"),)
+    __table_args__ = (
+        sa.Index("ix_inquiry_queue", "department_id", "status"),
+        sa.Index(
+            "ix_inquiry_alarm",
+            "status_since",
+            sqlite_where=sa.text("emergency IS 1 AND acknowledged_by IS NULL"),
+            postgresql_where=sa.text("emergency IS true AND acknowledged_by IS NULL"),
+        ),
+    )
 
     id: UUID = _id()
     receipt_number: str = Field(unique=True)
@@ -255,7 +263,7 @@ class Inquiry(SQLModel, table=True):
     wish: dict[str, Any] = _json(dict)
     """How a caseworker wants the draft, as `responders.draft.Wish`; the words are theirs, not a citizen's."""
     created_at: datetime = _time(index=True)
-    status_since: datetime = _time()
+    status_since: datetime = _time(index=True)
     due_at: datetime | None = _time(nullable=True)
     answered_at: datetime | None = _time(nullable=True)
     closed_at: datetime | None = _time(nullable=True)
@@ -335,6 +343,12 @@ class Message(SQLModel, table=True):
     __table_args__ = (
         sa.UniqueConstraint("conversation_id", "seq"),
         sa.UniqueConstraint("conversation_id", "platform_id"),
+        sa.Index(
+            "ix_message_untriaged",
+            "conversation_id",
+            sqlite_where=sa.text("triaged_at IS NULL"),
+            postgresql_where=sa.text("triaged_at IS NULL"),
+        ),
     )
 
     id: UUID = _id()
@@ -478,7 +492,7 @@ class OutboxMessage(SQLModel, table=True):
     text_sha256: str
     buttons: list[Any] = _json(list)
     """Department ids offered as buttons; the labels come from the register."""
-    reply_token: str | None = None
+    reply_token: str | None = Field(default=None, index=True)
     reply_until: datetime | None = _time(nullable=True)
     status: OutboxStatus = _enum(OutboxStatus.queued, index=True)
     attempts: int = 0
@@ -492,6 +506,8 @@ class OutboxMessage(SQLModel, table=True):
 
 class AuditEntry(SQLModel, table=True):
     """One link of the hash chain of everything that was done. Append-only in the database."""
+
+    __table_args__ = (sa.Index("ix_auditentry_subject", "subject", "id"),)
 
     id: int | None = Field(default=None, primary_key=True)
     at: str

@@ -132,14 +132,10 @@ class QueueRow:
 
 def queue(session: Session, staff: Staff, department_id: str | None, *, done: bool = False) -> list[QueueRow]:
     """Cases this person may see: emergencies first, then the oldest; done ones newest first."""
-    first = _first_message()
-    spoken_in = sa.func.coalesce(col(Inquiry.linked_to), col(Inquiry.id))
     query = (
-        select(Inquiry, Conversation.channel, Department.name, Message.text)
+        select(Inquiry, Conversation.channel, Department.name)
         .join(Conversation, col(Inquiry.conversation_id) == col(Conversation.id))
         .join(Department, col(Inquiry.department_id) == col(Department.id))
-        .outerjoin(first, first.c.inquiry_id == spoken_in)
-        .outerjoin(Message, (col(Message.inquiry_id) == spoken_in) & (col(Message.seq) == first.c.seq))
         .where(inquiries.visible(staff))
         .limit(PAGE * 2)
     )
@@ -153,28 +149,20 @@ def queue(session: Session, staff: Staff, department_id: str | None, *, done: bo
         query = query.where(col(Inquiry.status).in_(QUEUE_STATUSES)).order_by(
             col(Inquiry.emergency).desc(), col(Inquiry.created_at)
         )
-    at = now()
+    at, rows = now(), session.exec(query).all()
+    told = inquiries.first_words(session, [inquiry for inquiry, _, _ in rows])
     return [
         QueueRow(
             inquiry=inquiry,
-            first_words=(words or "")[:60],
+            first_words=told[inquiry.id][:60],
             channel=CHANNEL_JA.get(channel, channel),
             department=department,
             status=STATUS_JA[InquiryStatus(inquiry.status)],
             reason=REASON_JA.get(inquiry.hand_off_reason or "", ""),
             overdue=not done and inquiry.due_at is not None and inquiry.due_at < at,
         )
-        for inquiry, channel, department, words in session.exec(query)
+        for inquiry, channel, department in rows
     ]
-
-
-def _first_message() -> sa.Subquery:
-    return (
-        sa.select(col(Message.inquiry_id).label("inquiry_id"), sa.func.min(col(Message.seq)).label("seq"))
-        .where(col(Message.direction) == "in", col(Message.text) != "")
-        .group_by(col(Message.inquiry_id))
-        .subquery()
-    )
 
 
 @dataclass(frozen=True, slots=True)

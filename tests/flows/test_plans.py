@@ -1,0 +1,57 @@
+"""What every page and every sweep asks must not grow with the history: no query reads a whole table of it."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from bot import workflow
+from tests.city import OTHER, City
+
+GROWING = "message|auditentry|outboxmessage|inquiry|draft|approval|transfer|inboundevent"
+
+
+@contextmanager
+def _listening(city: City) -> Iterator[list[tuple[str, Any]]]:
+    asked: list[tuple[str, Any]] = []
+
+    def keep(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:  # noqa: ANN401
+        if statement.lstrip().upper().startswith("SELECT"):
+            asked.append((statement, parameters))
+
+    event.listen(city.engine, "before_cursor_execute", keep)
+    yield asked
+    event.remove(city.engine, "before_cursor_execute", keep)
+
+
+@pytest.mark.parametrize("what", ["queue", "done", "case", "alarms", "sweep", "new message"])
+def test_no_query_reads_the_whole_history(city: City, what: str) -> None:
+    if city.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL reads a small table whole whatever its indexes")
+    city.line_says("粗大ごみの出し方を教えてください")
+    city.line_says("粗大ごみを出したいです", user=OTHER)
+    city.work()
+    desk, case = city.hire("uketsuke"), city.case()
+    paths = {"queue": "/desk", "done": "/desk?done=1", "case": f"/desk/cases/{case.id}"}
+    with _listening(city) as asked:
+        if what in paths:
+            desk.page(paths[what])
+        elif what == "alarms":
+            desk.client.get("/desk/alarms")
+        elif what == "sweep":
+            workflow.sweep(city.engine)
+        else:
+            city.line_says("冷蔵庫はどう捨てますか")
+            city.work()
+    assert asked
+    with city.engine.connect() as connection:
+        for statement, parameters in asked:
+            plan = [
+                row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            ]
+            whole = [step for step in plan if re.fullmatch(rf"SCAN ({GROWING})", step)]
+            ends_early = "LIMIT" in statement and "USE TEMP B-TREE FOR ORDER BY" not in plan
+            assert not whole or ends_early, f"{plan}: {statement}"
