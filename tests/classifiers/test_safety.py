@@ -22,6 +22,21 @@ EMERGENCIES = {
     "rescue": ["子どもが川に流された", "エレベーターに閉じ込められています", "認知症の母が朝から帰ってこない", "水が家に入ってきて逃げられません", "用水路に人が落ちた"],
 }  # fmt: skip
 
+SELF_HARM_IN_OTHER_WORDS = [
+    "死んでやる", "死んじゃいたい", "今から死にます", "もう生きたくない", "まいにち しにたい", "しにたくなる", "氏にたい", "もう死にます",
+    "睡眠薬を50錠飲みました", "薬を30錠のんだ", "薬をたくさん飲んでしまいました", "薬をたくさん飲んで、もう眠い", "薬をいっぱいのんだ", "薬を全部飲んだ", "睡眠薬を50錠飲むつもりです",
+    "死んだ方がいい", "死んだほうがまし", "死んだほうが早い", "死んだ方がみんなのためだ", "死ぬ準備はできています",
+    "首を吊るロープを買った", "ロープを買いました", "ロープを用意した", "橋の手すりの外側に人が座っています",
+]  # fmt: skip
+
+NOBODY_WANTS_TO_DIE = [
+    "引っ越しにたくさんの書類が必要ですか", "やり直しにたくさん時間がかかりました", "お話しにたいへん時間がかかった", "鈴木氏にたいして苦情があります",
+    "死んだ方が加入していた国民健康保険の手続き", "先月死んだ方がもらっていた年金", "終活として死ぬ準備を始めたい", "もっと長く生きたくなりました",
+    "母は薬をたくさん飲んでいるので、飲み合わせを相談したい", "薬をたくさん飲まなければならない人の助成", "母は毎日薬を12錠飲んでいます", "薬をたくさん飲んでも治らない", "母はたくさん薬を飲んでいます", "薬を15錠飲む父の相談",
+    "綱引きに使うロープを用意してもらえますか", "運動会の綱引きのロープを買いました", "ロープは用意できますか", "ロープを用意したいです", "ロープを買った町内会の会計です",
+    "死んだ方が楽しみにしていた行事を知りたい",
+]  # fmt: skip
+
 ORDINARY = [
     "火災保険の控除は使えますか", "消防団に入りたい", "ガス料金が高い", "避難訓練はいつですか", "児童虐待防止の講演会に参加したい",
     "火災警報器の補助はありますか", "火葬の予約をしたい", "燃えるごみの日はいつ", "燃やせないゴミの袋", "消火器の捨て方", "花火大会の日程",
@@ -44,6 +59,18 @@ def test_emergencies_are_raised(kind: str, text: str) -> None:
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_business_raises_nothing(text: str) -> None:
+    assert check(text) is None
+
+
+@pytest.mark.parametrize("text", SELF_HARM_IN_OTHER_WORDS)
+def test_self_harm_is_heard_in_other_words(text: str) -> None:
+    flag = check(text)
+    assert flag is not None
+    assert flag.kind == "suicidal"
+
+
+@pytest.mark.parametrize("text", NOBODY_WANTS_TO_DIE)
+def test_the_alarm_that_no_model_may_calm_stays_silent(text: str) -> None:
     assert check(text) is None
 
 
