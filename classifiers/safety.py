@@ -65,7 +65,7 @@ _RULES: tuple[_Rule, ...] = (
         "violence", _any(rules.VIOLENCE_CERTAIN), _any(rules.VIOLENCE_POSSIBLE), _any(rules.VIOLENCE_EXCUSE)
     ),
     _Rule("child_abuse", _any(rules.CHILD_CERTAIN)),
-    _Rule("rescue", _any(rules.RESCUE_CERTAIN)),
+    _Rule("rescue", _any(rules.RESCUE_CERTAIN), _any(rules.RESCUE_POSSIBLE), _any(rules.RESCUE_EXCUSE)),
     _Rule("medical", _any(rules.MEDICAL_CERTAIN), _any(rules.MEDICAL_POSSIBLE), _any(rules.MEDICAL_EXCUSE)),
 )
 
