@@ -9,23 +9,42 @@ _ERA_FIRST_YEAR = {"令和": 2019, "平成": 1989, "昭和": 1926, "R": 2019, "H
 _DIGITS = {c: i for i, c in enumerate("〇一二三四五六七八九")} | {"零": 0}
 _SCALES = {"十": 10, "百": 100, "千": 1000}
 _UNIT = (
-    "円|パーセント|%|割|倍|か月|ヶ月|カ月|ヵ月|箇月|週間|日間|年間|年度|年|月|日|時間|時|分|秒|人|名|世帯|回|歳|才|枚|通|部|個|"
-    "点|本|台|件|袋|箱|冊|匹|頭|級|階|番|号|丁目|条|項|類|種類|区分|口|週|泊|学期|km2|km|cm|mm|kg|ml|kW|m2|"
+    "円|パーセント|%|割|倍|か月|ヶ月|カ月|ヵ月|箇月|か所|ヶ所|カ所|ヵ所|箇所|週間|日間|年間|年度|年|月|日|"
+    "時間|時|分|秒|人|名|世帯|回|歳|才|枚|通|部|個|点|本|台|件|袋|箱|冊|匹|頭|級|階|番|号|丁目|条|項|類|種類|種|"
+    "区分|口|週|泊|学期|期|親等|段階|次|つ|子(?!ど|供)|km2|km|cm|mm|kg|ml|kW|m2|"
     "平方メートル|立方メートル|キロメートル|センチメートル|ミリメートル|メートル|キログラム|グラム|リットル|"
     "センチ|ミリ|キロ|m|g|t|L|トン|坪|畳|ヘクタール"
 )
 _SENTENCE = 400
+_KANJI = "〇零一二三四五六七八九十百千"
 _KANJI_UNIT = (
-    "円|割|倍|[かヶカヵ箇]月|週間|日(?!常|程)|月|年|人|名|世帯|回|歳|才|枚|個|階|号|丁目|件|平方|"
-    "メートル|キロ|グラム"
+    "円|割|倍|[かヶカヵ箇][月所]|週|日(?![常程町]|市(?![民役内外長税]))|月|年|人|名|世帯|回|歳|才|枚|個|階|号|丁目|件|"
+    "平方|メートル|キロ|グラム|級|通(?![り常知行学報])|冊|本(?![化松木庁部人])|台(?![帳風所])|点|袋|箱|匹|頭(?!町)|泊|"
+    "項|学?期|親等|種類|段階|次(?![第市])|つ|畳|坪|時間"
 )
-# 一時, 一番, 十分 and 一部 are words, not numbers: their units count only beside other number signs.
 _KANJI_NUMBER = re.compile(
-    rf"(?<!\d)[〇零一二三四五六七八九十百千]+(?=[万億]|{_KANJI_UNIT}|パーセント)|[二三四五六七八九十]+(?=時)|"
-    r"(?<=時)[一二三四五六七八九十]+(?=分)|[〇零一二三四五六七八九]{2,5}(?=-)|(?<=-)[〇零一二三四五六七八九]{2,4}"
+    "|".join(
+        (
+            # Words whose numeral counts nothing: 万一台風が, 同一世帯, 市内一円, 千歳市.
+            rf"(?P<word>(?<![\d{_KANJI}])万一|[同統単唯均画専随]一|第三者|(?<=[市区町村県内])一円|一期一会|"
+            r"千歳|四万十)",
+            rf"(?<=第)[{_KANJI}]++",
+            rf"(?<!\d)[{_KANJI}]++(?=[万億]|{_KANJI_UNIT}|パーセント)",
+            # 一時, 一番, 十分, 一部 and 一種 are words too: they count only beside other number signs.
+            rf"(?:[二三四五六七八九十][{_KANJI}]*+|零)(?=時(?![的期点])|[部番]|種(?!町))",
+            # 第二・四火曜日.
+            rf"(?<=[{_KANJI}\d][・、])[{_KANJI}]++(?=[・、][{_KANJI}]|[月火水木金土日]曜)",
+            r"(?<=午[前後])一(?=時)|一(?=時(?:から|まで|半))",
+            rf"(?<=時)[{_KANJI}]++(?=分)|[{_KANJI}]++(?=分(?:間|以内|おき|ごと|の[{_KANJI}\d]))",
+            r"(?:[二三四五六七八九]十[一二三四五六七八九]?|十[一二三四五六七八九])(?=分(?!の))",
+            rf"(?<=[{_KANJI}\d]分の)[{_KANJI}]++(?![部般時定種])",
+            r"(?<=要介護|要支援)[一二三四五]|(?<=支援区分)[一二三四五六]",
+            r"[〇零一二三四五六七八九]{2,5}(?=-)|(?<=-)[〇零一二三四五六七八九]{2,4}",
+        )
+    )
 )
+_MIXED = re.compile(rf"(?<![\d.百千])(?:\d{{1,4}}[百千]){{1,3}}\d{{0,3}}(?=[万億]|{_KANJI_UNIT})")
 _BIG = re.compile(r"(?:(\d+(?:\.\d+)?)億)?(?:(\d+(?:\.\d+)?)万)(?:(\d{1,2})千|(\d{1,4}))?|(\d+(?:\.\d+)?)億")
-_THOUSAND = re.compile(r"(?<![\d.])(\d)千(?=円|人|名|世帯|件)")
 _COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _URL = re.compile(
     r"(?:https?://|www\.)[\w.~:/?#\[\]@!$&'()*+,;=%-]+|(?<![\w@.-])[a-zA-Z0-9-]+(?:\.[a-zA-Z0-9-]+)*"
@@ -43,16 +62,24 @@ _DATE = re.compile(
     rf"{_YEAR}\s*(?:年\s*(?P<fy>度)?|[./-](?=\d))(?:(?P<m>\d{{1,2}})(?:月|[./-](?=\d))(?:(?P<d>\d{{1,2}})日?)?)?"
 )
 _MONTH_DAY = re.compile(
-    r"(?<![\d/])(?P<m>1[0-2]|0?[1-9])(?:月\s*(?P<d>[0-3]?\d)日|/(?P<d2>[0-3]?\d)(?![\d/月])|月(?!額|間|\d))"
+    r"(?<![\d/])(?P<m>1[0-2]|0?[1-9])(?:月\s*(?P<d>[0-3]?\d)日|/(?P<d2>[0-3]?\d)(?![\d/月])|月(?!額|間|曜|\d))"
 )
 _TIME = re.compile(
     r"(?P<half>午前|午後|AM|PM)?\s*(?<!\d)(?P<h>[0-2]?\d)(?:時(?!間)(?:(?P<min>[0-5]?\d)分|(?P<mid>半))?"
     r"|:(?P<min2>[0-5]\d))(?!\d)"
 )
-_NUMBER = re.compile(rf"第?\d+(?:\.\d+)?\s*(?P<unit>(?!日曜)(?:{_UNIT}))?")
+_NUMBER = re.compile(rf"第?\d+(?:\.\d+)?\s*(?P<unit>(?![日月]曜)(?:{_UNIT}))?")
 _WEEKDAY = re.compile(r"(?P<day>[月火水木金土日])曜")
+_WEEKDAYS = re.compile(
+    r"(?<![\d一-龥])[月火水木金土日](?:[・/~〜][月火水木金土日])+(?![一-龥])|"
+    r"(?<![\d一-龥])(?:[月火水木金土日][・/~〜])+(?=[月火水木金土日]曜)|"
+    r"(?<![\d一-龥])[月火水木金土日](?:、[月火水木金土日]){2,}(?![一-龥])"
+)
+_WEEKDAY_LETTER = re.compile("[月火水木金土日]")
+_FRACTION = re.compile(r"(?P<below>\d+)分の(?P<above>\d+)")
 _BOUND = re.compile(
-    r"\s*(?:\([^)]{0,8}\))?(?P<bound>まで|以内|以下|未満|以前|より前|から|以上|以降|以後|超|より後|ごと|おき)?"
+    r"\s*(?:\([^)]{0,8}\))?"
+    r"(?P<bound>まで|以内|以下|未満|以前|より前|より下|から|以上|以降|以後|超|を超え|より後|より上|ごと|おき)?"
 )
 _NAME = "[一-龥々ァ-ヶーA-Za-z]"
 _SECTION = re.compile(
@@ -85,16 +112,17 @@ class Fact:
 
 @lru_cache(maxsize=4_000)
 def normalise(text: str) -> str:
-    """NFKC without invisible characters; 三百円 and 1,500円 and 1万5千円 become plain digits."""
+    """NFKC without invisible characters; 三百円 and 1万5千円 become digits, 月・水 becomes 月曜・水曜."""
     plain = "".join(
         c
         for c in unicodedata.normalize("NFKC", text)
         if unicodedata.category(c) not in ("Cf", "Cc") or c == "\n"
     )
     plain = _COMMA.sub("", plain)
-    plain = _KANJI_NUMBER.sub(lambda m: _kanji_value(m[0]), plain)
+    plain = _KANJI_NUMBER.sub(lambda m: m["word"] or _kanji_value(m[0]), plain)
+    plain = _MIXED.sub(lambda m: _mixed_value(m[0]), plain)
     plain = _BIG.sub(_big_value, plain)
-    return _THOUSAND.sub(lambda m: f"{m[1]}000", plain)
+    return _WEEKDAYS.sub(lambda m: _WEEKDAY_LETTER.sub(r"\g<0>曜", m[0]), plain)
 
 
 @lru_cache(maxsize=4_000)
@@ -140,6 +168,12 @@ def _kanji_value(text: str) -> str:
         else:
             digit = digit * 10 + _DIGITS[char]
     return str(total + digit)
+
+
+def _mixed_value(text: str) -> str:
+    """2千5百 in digits: what follows the last scale counts ones."""
+    parts = re.findall(r"(\d+)([百千]?)", text)
+    return str(sum(int(digits) * _SCALES.get(scale, 1) for digits, scale in parts))
 
 
 def _big_value(match: re.Match[str]) -> str:
@@ -197,6 +231,10 @@ _UNIT_NAMES = {
     "カ月": "か月",
     "ヵ月": "か月",
     "箇月": "か月",
+    "ヶ所": "か所",
+    "カ所": "か所",
+    "ヵ所": "か所",
+    "箇所": "か所",
     "才": "歳",
     "名": "人",
     "パーセント": "%",
@@ -213,6 +251,7 @@ _READERS = (
     ("email", _EMAIL, lambda m: m[0].lower()),
     ("url", _URL, _url),
     ("phone", _PHONE, _phone),
+    ("number", _FRACTION, lambda m: f"{int(m['above'])}/{int(m['below'])}"),
     ("date", _DATE, _date),
     ("date", _MONTH_DAY, _month_day),
     ("time", _TIME, _time),

@@ -292,11 +292,44 @@ def test_empty_and_too_long_texts_block(source: list[Passage]) -> None:
         ("65才", "65歳"),
         ("https://x.example/a/", "x.example/a"),
         ("二か月", "２ヶ月"),
+        ("三通", "3通"),
+        ("二十一部", "21部"),
+        ("一級", "1級"),
+        ("二つ", "2つ"),
+        ("二親等", "2親等"),
+        ("第三子", "第3子"),
+        ("三か所", "3箇所"),
+        ("四分の一", "4分の1"),
+        ("要介護三", "要介護3"),
+        ("午前十一時", "11:00"),
+        ("午後一時", "13:00"),
+        ("5百円", "500円"),
+        ("5百万円", "5,000,000円"),
+        ("2千5百円", "2500円"),
+        ("1億2千万円", "120000000円"),
+        ("三十分", "30分"),
     ],
 )
 def test_one_fact_in_two_notations_is_the_same(one: str, other: str) -> None:
     (left,), (right,) = facts(normalise(one)), facts(normalise(other))
     assert (left.kind, left.value) == (right.kind, right.value)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("第三水曜日", "第3水曜日"),
+        ("第三月曜日", "第3月曜日"),
+        ("第二・四火曜日", "第2・4火曜日"),
+        ("月・水・金", "月曜・水曜・金曜"),
+        ("月～金", "月曜日～金曜日"),
+        ("土・日曜日", "土曜・日曜"),
+    ],
+)
+def test_weekdays_in_two_notations_are_the_same(one: str, other: str) -> None:
+    left, right = ([(f.kind, f.value) for f in facts(normalise(text))] for text in (one, other))
+    assert left == right
+    assert len(left) > 1
 
 
 @pytest.mark.parametrize(
@@ -308,6 +341,8 @@ def test_one_fact_in_two_notations_is_the_same(one: str, other: str) -> None:
         ("上限は1万5千円です。", "15000円", "1万5千円"),
         ("電話は０１２０－０００－５３０です。", "0120-000-530", "０１２０－０００－５３０"),
         ("三百円と、手数料は9,999円です。", "9999円", "9,999円"),
+        ("要介護三以上の方が対象です。", "3", "三"),
+        ("毎月第三水曜日に収集します。", "第3", "第三"),
         ("手数料は無料です。", "300円", ""),
     ],
 )
@@ -317,8 +352,14 @@ def test_a_fact_is_found_as_it_is_written(written: str, fact: str, place: str) -
 
 
 @pytest.mark.parametrize(
-    "word", ["一部の方", "一時預かり", "十分に", "一般の方", "関係する書類", "一番近い窓口の担当課"]
-)
+    "word",
+    [
+        "一部の方", "一時預かり", "十分に", "一般の方", "関係する書類", "一番近い窓口の担当課", "一緒に",
+        "三者面談", "第三者", "一時保育", "一時的", "一本化", "一種の", "一通りの", "万一期限を過ぎたら",
+        "統一部品", "同一世帯", "市内一円", "不十分", "四日市市", "千歳市", "六本木", "三種町", "一期一会",
+        "祝日・月", "月、水道", "日・英",
+    ],
+)  # fmt: skip
 def test_words_that_look_like_facts_are_none(word: str) -> None:
     assert facts(normalise(word)) == ()
 
