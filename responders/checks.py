@@ -6,7 +6,7 @@ a model's rewrite may replace the verbatim sentences. The citizen's message is n
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -32,10 +32,14 @@ _OBLIGATION = re.compile(
 )
 _NEGATION = re.compile(
     r"ません|ませず|ない(?:で(?:くだ|下)さい)?|なかっ|なく(?!な)|なけれ|せず|れず|わず|らず|ずに|"
-    r"不要|不可|禁止|除[きく]|除外|対象外|以外|無効|未(?!満|来|成年|就学)|非課税|認められません"
+    r"不要|不可|禁止|除[きく]|除外|対象外|以外|無効|未(?!満|来|成年|就学)|非課税|認められません|かね(?=ます|る)"
 )
+_RESTRAINT = re.compile(r"遠慮(?!な)|(?:[をはお]|差し?)控え(?![をがはの室])")
+"""Asks politely not to do something, as 「…しないでください」 does plainly."""
 _CONDITION = re.compile(
-    r"(?:場合|とき|際)(?:に限り|のみ|だけ|には|は|に|も)?$|(?:に限り|に限って|に限る|のみ|だけ|を除き|を除いて|除く|以外は)$|"
+    r"(?:場合|とき|際)(?:に限り|のみ|だけ|には|は|に|も)?$|"
+    r"(?:に限り|に限って|に限る|のみ|だけ|を除き|を除いて|除く|以外は)$|"
+    r"(?:うえで|上で|(?:未満|以上|以下|以内|超)で)$|"
     r"(?:方|人|者|世帯)(?:に限り|のみ|は|が|で)$|^ただし|(?:れば|なら|たら)$"
 )
 _SEGMENT_END = re.compile(r"[、。，,！？!?\n]")
@@ -53,10 +57,75 @@ _APOLOGY = re.compile(
 )
 """Regret alone is a courtesy; beside a fault it admits liability."""
 _OPPOSITE = (
-    {"まで", "以内", "以下", "未満", "以前", "より前"},
-    {"から", "以上", "以降", "以後", "超", "より後"},
+    {"まで", "以内", "以下", "未満", "以前", "より前", "より下"},
+    {"から", "以上", "以降", "以後", "超", "を超え", "より後", "より上"},
 )
+_WITH_ITSELF = {"まで", "以内", "以下", "以前", "から", "以上", "以降", "以後"}
+"""Bounds that hold the number itself: 65歳以上 is not 65歳より上."""
 _LIMITS = ("以内", "以上", "以下", "未満", "以降", "以前")
+_NEEDED_BOUNDS = frozenset([*_LIMITS, "以後", "まで", "超", "を超え", "より前", "より後", "より上", "より下"])
+_SIDES = (
+    re.compile("まで|迄|以内|以下|未満|以前|より[前下]|前に|内に|満たない|期限と|締め?切|[~〜]"),
+    re.compile("から|以上|以降|以後|超|より[後上]|上回"),
+)
+"""Words for each of `_OPPOSITE`, also those that follow no number."""
+_BARE_LIMIT = re.compile(r"(?<=[一-龥々ァ-ヶー])(?:まで|以内|以下|未満|以前|以上|以降|以後)")
+_RESTRICTIONS = (
+    re.compile(
+        r"(?<!る)限り|(?<![期制上下権極門])限(?:る|られ|って|定)|のみ(?!なら)|"
+        r"(?<!でき)(?<!きる)だけ(?!で[なは])|しか(?!し)"
+    ),
+    re.compile("原則|基本的に"),
+)
+"""Words of one row limit a statement alike: none of them may be lost or added."""
+_EXCLUSIVE = tuple(
+    tuple(re.compile(word) for word in row.split())
+    for row in re.findall(
+        r"\S.*",
+        r"""
+無料|無償 有料|有償 半額 全額
+増額 減額
+最大|最高|上限 最小|最低|下限
+有効 無効
+必須|義務 任意
+開始 終了
+[当今同]月 [翌来]月 [前先]月
+[当今同]年 [翌来]年 [前昨]年
+[当本同]日 翌日 前日
+[今同]週 [翌来]週 [前先]週
+毎日 毎週 毎月 毎年
+上旬 中旬 下旬
+前期 後期
+前半 後半
+月初 月末
+午前 午後
+事前 事後
+以前 以後|以降
+[うくすつぬぶむる]前 [ただ]後
+まで の後|を過ぎ|より後|以降|以後
+平日 (?:休日|祝日|土日)(?![^、。]{0,8}(?:除|以外|休み))
+市内 市外
+転入 転出 転居
+入学 卒業
+大人 子ども|小人
+本人 代理人
+窓口 郵送|オンライン|電子申請
+燃える|燃やせる|可燃 燃えない|燃やせない|不燃
+""",
+    )
+)
+"""In a row each word shuts the others out; a new one in the place of the source's says something else."""
+_PREFIXES = "未非無不再"
+_PREFIXED = re.compile(rf"[{_PREFIXES}](?P<stem>[一-龥]{{2}})")
+_SIDE_OF = re.compile(r"(?P<what>\w\w)の?(?<!午)(?P<side>[前後])(?![期半回金])")
+_WEIGHTY = re.compile(
+    r"まで|から|以[上下内外前後降]|未満|(?P<only>のみ|だけ|しか|に限)|"
+    rf"(?P<or>または|又は|もしくは|あるいは)|かつ|原則|[前後]|[{_PREFIXES}否]"
+)
+"""Small words whose place among the nouns decides what is said."""
+_TOPIC = re.compile(
+    r"(?:^|[、。])(?P<topic>[^、。はが]{1,20}?)(?:に|で)?[はが](?P<said>.*?)(?=[、。][^、。はが]{1,20}[はが]|$)"
+)
 _NOUN_KINDS = ("普通名詞", "固有名詞")
 _PREDICATE_KINDS = ("動詞", "形容詞", "形状詞", "副詞", "感動詞", "代名詞")
 _LIGHT_VERBS = frozenset(["為る", "有る", "居る", "成る", "御座る", "致す", "そう"])
@@ -113,8 +182,8 @@ class Finding:
     """Index of the sentence from 0; `DOCUMENT` for the whole text."""
     kind: str
     """empty, too_long, phone, url, email, date, time, weekday, number, section, bound, wrong_row,
-    municipality, name, negation, condition, glyph, foreign_word, assertion, politeness, control_token,
-    unsupported, partial."""
+    municipality, name, negation, condition, opposite, swapped, glyph, foreign_word, assertion, politeness,
+    control_token, unsupported, partial."""
     text: str
     """The words in question."""
     hard: bool
@@ -143,12 +212,15 @@ class _Sources:
     register_facts: tuple[Fact, ...]
     body: tuple[str, ...]
     """The draft's sentences, normalised: a condition may stand in the sentence before."""
+    groups: Mapping[Passage, str]
+    """Of each passage all the draft's sentences that say it, joined: a word may have moved to another one."""
 
     @classmethod
     def of(cls, passages: Sequence[Passage], register: Register, body: Sequence[str]) -> "_Sources":
         text = normalise("\n".join(passage.context for passage in passages))
         own = facts(normalise(register.text))
-        return cls(tuple(passages), facts(text), text, register, own, tuple(map(normalise, body)))
+        said = tuple(map(normalise, body))
+        return cls(tuple(passages), facts(text), text, register, own, said, _groups(said, passages))
 
 
 def check(
@@ -202,8 +274,8 @@ def strict_gate(text: str, selected: Sequence[Passage]) -> GateResult:
     """Decide whether a rewrite says the selected sentences, all of them and nothing else.
 
     Each sentence of the rewrite must align with one selected sentence, bring no noun, number or negation of
-    its own, and keep the condition; each selected sentence must be there, once. Strict on purpose: a false
-    rejection only costs a rewording, for the verbatim sentences stay.
+    its own, and keep the condition and the order of its words; each selected sentence must be there, once.
+    Strict on purpose: a false rejection only costs a rewording, for the verbatim sentences stay.
     """
     if not text.strip():
         return GateResult(False, "empty")
@@ -226,7 +298,7 @@ def strict_gate(text: str, selected: Sequence[Passage]) -> GateResult:
 
 def _differs(draft: str, source: str) -> str:
     """What keeps a draft from saying the same as one source sentence; empty when nothing does."""
-    new, old = normalise(draft), normalise(source)
+    new, old = _COURTESY.sub("い", normalise(draft)), _COURTESY.sub("い", normalise(source))
     new_facts, old_facts = facts(new), facts(old)
     said = [(fact.kind, fact.value, fact.bound) for fact in new_facts]
     meant = [(fact.kind, fact.value, fact.bound) for fact in old_facts]
@@ -239,7 +311,7 @@ def _differs(draft: str, source: str) -> str:
         return "negation"
     if lost := next(_lost_conditions([new], old, CONDITION_KEPT_STRICT), ""):
         return f"condition: {lost}"
-    return _differing_verb(new, old) or _differing_noun(new, old)
+    return _differing_verb(new, old) or _differing_noun(new, old) or _differing_order(new, old)
 
 
 def foul(text: str, known: str) -> str:
@@ -265,8 +337,11 @@ def _differing_verb(new: str, old: str) -> str:
 
 
 def _predicates(normal: str) -> list[str]:
-    found = ((m.normalized_form(), m.part_of_speech()[0]) for m in tokens(normal))
-    return [word for word, kind in found if kind in _PREDICATE_KINDS and word not in _LIGHT_VERBS]
+    return [morpheme.normalized_form() for morpheme in tokens(normal) if _is_predicate(morpheme)]
+
+
+def _is_predicate(morpheme: Any) -> bool:  # noqa: ANN401
+    return morpheme.part_of_speech()[0] in _PREDICATE_KINDS and morpheme.normalized_form() not in _LIGHT_VERBS
 
 
 def _differing_noun(new: str, old: str) -> str:
@@ -279,14 +354,34 @@ def _differing_noun(new: str, old: str) -> str:
     return "repeat" if repeated else ""
 
 
-def _nouns(normal: str) -> list[str]:
-    found = []
+def _differing_order(new: str, old: str) -> str:
+    """Where the same words stand in another order: who goes where, or what is not needed, may be swapped."""
+    said, meant = _in_order(new), _in_order(old)
+    # Joined, because the same compound may be cut differently in another sentence.
+    if "".join(said) == "".join(meant):
+        return ""
+    return f"order: {next((a for a, b in zip(said, meant, strict=False) if a != b), 'lost')}"
+
+
+def _in_order(normal: str) -> list[str]:
+    """Nouns, predicates, negations and small weighty words as they follow each other."""
+    found = [(at, "not") for at in _negation_places(normal)]
+    found += [(m.start(), m.lastgroup or m[0]) for m in _WEIGHTY.finditer(normal)]
     for morpheme in tokens(normal):
-        kind, sub = morpheme.part_of_speech()[:2]
-        name = morpheme.surface()
-        if kind == "名詞" and sub in _NOUN_KINDS and name not in _NO_CONTENT:
-            found.append(name)
-    return found
+        if _is_noun(morpheme):
+            found.append((morpheme.begin(), morpheme.surface()))
+        elif _is_predicate(morpheme):
+            found.append((morpheme.begin(), morpheme.normalized_form()))
+    return [word for _, word in sorted(found, key=lambda one: one[0])]
+
+
+def _nouns(normal: str) -> list[str]:
+    return [morpheme.surface() for morpheme in tokens(normal) if _is_noun(morpheme)]
+
+
+def _is_noun(morpheme: Any) -> bool:  # noqa: ANN401
+    kind, sub = morpheme.part_of_speech()[:2]
+    return kind == "名詞" and sub in _NOUN_KINDS and morpheme.surface() not in _NO_CONTENT
 
 
 def _share(sentence: str, source: str) -> float:
@@ -294,13 +389,31 @@ def _share(sentence: str, source: str) -> float:
     return len(own & pairs(normalise(source))) / len(own) if own else 0.0
 
 
-def _best_passage(normal: str, sources: _Sources, least: float) -> Passage | None:
-    best = max(sources.passages, key=lambda passage: _share(normal, passage.text), default=None)
+def _best_passage(normal: str, passages: Sequence[Passage], least: float) -> Passage | None:
+    best = max(passages, key=lambda passage: _share(normal, passage.text), default=None)
     return best if best and _share(normal, best.text) >= least else None
 
 
+def _groups(body: Sequence[str], passages: Sequence[Passage]) -> dict[Passage, str]:
+    groups: dict[Passage, str] = {}
+    for sentence in body:
+        if passage := _best_passage(sentence, passages, UNSUPPORTED_BELOW):
+            groups[passage] = groups.get(passage, "") + sentence
+    return groups
+
+
 def _negations(normal: str) -> int:
-    return len(_NEGATION.findall(_OBLIGATION.sub("要", normal)))
+    return len(_negation_places(normal))
+
+
+def _negation_places(normal: str) -> list[int]:
+    bare = _OBLIGATION.sub(lambda m: "要".ljust(len(m[0]), "□"), normal)
+    return [found.start() for found in _NEGATION.finditer(bare)]
+
+
+def _forbids(normal: str) -> bool:
+    """Whether a sentence says no, plainly or by a polite restraint; both together take each other back."""
+    return bool(_negations(normal)) != bool(_RESTRAINT.search(normal))
 
 
 def _lost_conditions(sentences: Sequence[str], old: str, least: float) -> Iterator[str]:
@@ -373,7 +486,7 @@ _KIND_JA = {
 def _check_facts(normal: str, sources: _Sources) -> Iterator[_Partial]:
     for fact in facts(normal):
         if _is_known(fact, sources.facts):
-            yield from _check_bound(fact, sources)
+            yield from _check_bound(normal, fact, sources)
         elif _is_known(fact, sources.register_facts):
             message = f"{_KIND_JA[fact.kind]}「{fact.surface}」は市のものですが、根拠の記事にはありません。"
             yield fact.kind, fact.surface, False, message
@@ -399,12 +512,16 @@ def _same_value(fact: Fact, other: Fact) -> bool:
     return fact.value == other.value
 
 
-def _check_bound(fact: Fact, sources: _Sources) -> Iterator[_Partial]:
+def _check_bound(normal: str, fact: Fact, sources: _Sources) -> Iterator[_Partial]:
     bounds = {o.bound for o in sources.facts if o.kind == fact.kind and _same_value(fact, o)}
-    if not fact.bound or fact.bound in bounds:
+    if not fact.bound:
+        yield from _check_lost_bound(normal, fact, sources)
+        return
+    if fact.bound in bounds:
         return
     side = next((group for group in _OPPOSITE if fact.bound in group), set())
-    reversed_ = bool(side) and bool(bounds - {""}) and not bounds & side
+    included = (fact.bound in _WITH_ITSELF) in {bound in _WITH_ITSELF for bound in bounds & side}
+    reversed_ = bool(side) and bool(bounds - {""}) and not included
     text = f"{fact.surface}{fact.bound}"
     yield (
         "bound",
@@ -414,8 +531,34 @@ def _check_bound(fact: Fact, sources: _Sources) -> Iterator[_Partial]:
     )
 
 
+def _check_lost_bound(normal: str, fact: Fact, sources: _Sources) -> Iterator[_Partial]:
+    """A bare number where the sentence's own passage bounds it: 65歳 for 65歳以上."""
+    passage = _best_passage(normal, sources.passages, ALIGNED)
+    if passage is None:
+        return
+    alike = [o for o in facts(normalise(passage.text)) if o.kind == fact.kind and _same_value(fact, o)]
+    if not alike or any(o.bound not in _NEEDED_BOUNDS for o in alike):
+        return
+    bound = alike[0].bound
+    side = next(words for words, group in zip(_SIDES, _OPPOSITE, strict=True) if bound in group)
+    elsewhere = (o for sentence in sources.body for o in facts(sentence) if o.bound in _NEEDED_BOUNDS)
+    if any(o.kind == fact.kind and o.value == fact.value for o in elsewhere):
+        return
+    if not side.search(_around(normal, fact)):
+        message = f"記事では「{fact.surface}{bound}」です。「{bound}」が抜けています。"
+        yield "bound", fact.surface, True, message
+
+
+def _around(normal: str, fact: Fact) -> str:
+    """The words on both sides of a fact, as far as the next fact."""
+    own = facts(normal)
+    before = max([fact.start - 8, 0, *(o.end + len(o.bound) for o in own if o.end <= fact.start)])
+    after = min([fact.end + 10, *(o.start for o in own if o.start >= fact.end)])
+    return normal[before:after]
+
+
 def _check_rows(normal: str, sources: _Sources) -> Iterator[_Partial]:
-    own, passage = facts(normal), _best_passage(normal, sources, ALIGNED)
+    own, passage = facts(normal), _best_passage(normal, sources.passages, ALIGNED)
     old = normalise(passage.text) if passage else ""
     for fact in dict.fromkeys([*_wrong_rows(normal, own, old, facts(old)), *_borrowed(normal, own, sources)]):
         yield "wrong_row", fact.surface, True, f"「{fact.surface}」は、記事では別の項目の数字です。"
@@ -497,14 +640,20 @@ def _sort_of_name(morpheme: Any) -> tuple[str, bool]:  # noqa: ANN401
 
 
 def _check_negation(normal: str, sources: _Sources) -> Iterator[_Partial]:
-    passage = _best_passage(normal, sources, ALIGNED)
-    if passage and bool(_negations(normal)) != bool(_negations(normalise(passage.text))):
+    passage = _best_passage(normal, sources.passages, ALIGNED) or _restraining(normal, sources)
+    if passage and _forbids(normal) != _forbids(normalise(passage.text)):
         message = f"記事と肯定・否定が違うようです。記事: 「{passage.text}」"
         yield "negation", normal, True, message
 
 
+def _restraining(normal: str, sources: _Sources) -> Passage | None:
+    """Turning 「ご来庁はご遠慮ください」 round changes so many words that little stays to align."""
+    passage = _best_passage(normal, sources.passages, UNSUPPORTED_BELOW)
+    return passage if passage and _RESTRAINT.search(normalise(passage.text)) else None
+
+
 def _check_conditions(normal: str, sources: _Sources) -> Iterator[_Partial]:
-    passage = _best_passage(normal, sources, ALIGNED)
+    passage = _best_passage(normal, sources.passages, ALIGNED)
     if passage is None:
         return
     old = normalise(passage.text)
@@ -514,6 +663,82 @@ def _check_conditions(normal: str, sources: _Sources) -> Iterator[_Partial]:
     lost += (fact.surface + fact.bound for fact in limits)
     for condition in lost:
         yield "condition", condition, True, f"記事にある条件「{condition}」が抜けています。"
+
+
+def _check_restrictions(normal: str, sources: _Sources) -> Iterator[_Partial]:
+    """「のみ」「原則」 and bounds that follow no number."""
+    passage = _best_passage(normal, sources.passages, ALIGNED)
+    if passage is None:
+        return
+    old, group = normalise(passage.text), sources.groups[passage]
+    for words in _RESTRICTIONS:
+        if (lost := words.search(old)) and not words.search(group):
+            yield "condition", lost[0], True, f"記事にある条件「{lost[0]}」が抜けています。"
+        if (new := words.search(normal)) and not words.search(sources.text):
+            yield "condition", new[0], True, f"記事にない条件「{new[0]}」があります。"
+    of_facts = {fact.end for fact in facts(old)}
+    for limit in (found for found in _BARE_LIMIT.finditer(old) if found.start() not in of_facts):
+        side = next(w for w, names in zip(_SIDES, _OPPOSITE, strict=True) if limit[0] in names)
+        if not side.search(group):
+            yield "bound", limit[0], True, f"記事にある「{limit[0]}」が抜けています。"
+
+
+def _check_opposites(normal: str, sources: _Sources) -> Iterator[_Partial]:
+    passage = _best_passage(normal, sources.passages, ALIGNED)
+    if passage is None:
+        return
+    old, known = normalise(passage.text), normalise(passage.context)
+    group = sources.groups[passage]
+    for wrong, right in dict.fromkeys([*_exchanged(normal, group, old, known), *_turned(normal, group, old)]):
+        yield "opposite", wrong, True, f"「{wrong}」は、記事では「{right}」です。"
+
+
+def _exchanged(normal: str, group: str, old: str, known: str) -> Iterator[tuple[str, str]]:
+    """Words that no source holds where the source has another one of their row."""
+    for row in _EXCLUSIVE:
+        lost = next((m[0] for word in row if (m := word.search(old)) and not word.search(group)), "")
+        new = next((m[0] for word in row if (m := word.search(normal)) and not word.search(known)), "")
+        if lost and new:
+            yield new, lost
+
+
+def _turned(normal: str, group: str, old: str) -> Iterator[tuple[str, str]]:
+    """就学児 for 未就学児 or the other way round, and 引っ越し前 for 引っ越し後."""
+    for one, other, here in ((old, group, False), (normal, old, True)):
+        for found in _PREFIXED.finditer(one):
+            bare = rf"(?<![{_PREFIXES}]){found['stem']}"
+            if found[0] not in other and re.search(bare, other) and not re.search(bare, one):
+                yield (found[0], found["stem"]) if here else (found["stem"], found[0])
+    meant = {(m["what"], m["side"]): m[0] for m in _SIDE_OF.finditer(old)}
+    for said in _SIDE_OF.finditer(normal):
+        turned = meant.get((said["what"], "後" if said["side"] == "前" else "前"))
+        if turned and (said["what"], said["side"]) not in meant:
+            yield said[0], turned
+
+
+def _check_swapped(normal: str, sources: _Sources) -> Iterator[_Partial]:
+    """What the source says of one thing said of another: 「本人は郵送で、代理人は窓口で」."""
+    passage = _best_passage(normal, sources.passages, ALIGNED)
+    if passage is None:
+        return
+    meant, said = _by_topic(normalise(passage.text)), _by_topic(sources.groups[passage])
+    both = [topic for topic in said if topic in meant]
+    for one in both:
+        for other in both:
+            gained = (said[one] - meant[one]) & (meant[other] - said[other])
+            lost = (meant[one] - said[one]) & (said[other] - meant[other])
+            if one in normal and ("not" in gained or (gained and lost)):
+                yield "swapped", one, True, f"「{one}」についての内容が、記事では「{other}」のものです。"
+
+
+def _by_topic(normal: str) -> dict[str, set[str]]:
+    """What a text says of each thing that it names with 「は」 or 「が」; "not" where it is denied."""
+    found: dict[str, set[str]] = {}
+    for match in _TOPIC.finditer(normal):
+        words = {*_nouns(match["said"]), *_predicates(match["said"])}
+        words |= {"not"} if _negations(match["said"]) else set()
+        found.setdefault(match["topic"], set()).update(words)
+    return found
 
 
 def _check_letters(normal: str, sources: _Sources) -> Iterator[_Partial]:
@@ -584,6 +809,9 @@ _CHECKS: tuple[Callable[[str, _Sources], Iterator[_Partial]], ...] = (
     _check_names,
     _check_negation,
     _check_conditions,
+    _check_restrictions,
+    _check_opposites,
+    _check_swapped,
     _check_letters,
     _check_assertions,
     _check_politeness,

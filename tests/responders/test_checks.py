@@ -6,7 +6,7 @@ import pytest
 
 from responders.checks import Register, check, strict_gate, strip_control_tokens
 from responders.facts import facts, normalise, written_place
-from responders.knowledge import Article, Passage, read_folder, split_passages
+from responders.knowledge import Article, Passage, read_folder, split_passages, split_sentences
 
 RULES = """市外からみなと市に引っ越してきたときは、引っ越した日から14日以内に転入届を市民課に出してください。
 住民票の写しの手数料は、窓口では1通300円、コンビニでは1通200円です。
@@ -54,6 +54,153 @@ PLANTED = [
     (13, "提出しなければなりません", "提出する必要はありません", "negation"),
 ]
 """Sentence, right words, wrong words, and the kind that `check` must report (None: only the gate)."""
+
+
+TURNED = [
+    ("毎月第三水曜日に収集します。", "第三", "第二"),
+    ("毎月第3水曜日に収集します。", "第3", "第二"),
+    ("毎月第三月曜日に収集します。", "第三", "第二"),
+    ("収集日は、第一・第三火曜日です。", "第一・第三", "第二・第四"),
+    ("収集日は、第二・四火曜日です。", "四火", "三火"),
+    ("燃えるごみの収集は月・水・金です。", "月・水・金", "火・木・土"),
+    ("身体障害者手帳一級または二級の方が対象です。", "一級または二級", "三級または四級"),
+    ("身体障害者手帳1級の方が対象です。", "1級", "三級"),
+    ("要介護三以上の認定を受けた方が対象です。", "三以上", "一以上"),
+    ("申請書は二通必要です。", "二通", "三通"),
+    ("申請書は3通必要です。", "3通", "五通"),
+    ("申請書は二部提出してください。", "二部", "三部"),
+    ("手数料は四分の一になります。", "四分", "三分"),
+    ("補助額は工事費の四分の三です。", "の三", "の一"),
+    ("手数料は5百円です。", "5百円", "5百万円"),
+    ("第三子以降の保育料は無料です。", "第三子", "第二子"),
+    ("二親等以内の親族が申請できます。", "二親等", "三親等"),
+    ("窓口は午前十時から開いています。", "十時", "十一時"),
+    ("未就学児は無料で利用できます。", "未就学", "就学"),
+    ("就学児は無料で利用できます。", "就学", "未就学"),
+    ("未成年の方は保護者の同意が必要です。", "未成年", "成年"),
+    ("再交付の手数料は500円です。", "再交付", "交付"),
+    ("電子メールで対応できます。", "できます", "できかねます"),
+    ("電子メールでの相談に対応しています。", "対応しています", "対応しかねます"),
+    (
+        "印鑑は必要ですが、住民票は必要ありません。",
+        "必要ですが、住民票は必要ありません",
+        "必要ありませんが、住民票は必要です",
+    ),
+    ("本人は窓口で、代理人は郵送で申請してください。", "窓口で、代理人は郵送", "郵送で、代理人は窓口"),
+    (
+        "特別徴収は年金から、普通徴収は納付書で納めます。",
+        "年金から、普通徴収は納付書で",
+        "納付書で、普通徴収は年金から",
+    ),
+    (
+        "特別徴収は年金から、普通徴収は納付書で納めます。",
+        "特別徴収は年金から、普通徴収",
+        "普通徴収は年金から、特別徴収",
+    ),
+    ("ごみは有料で、資源は無料で収集します。", "有料で、資源は無料", "無料で、資源は有料"),
+    ("入場は無料です。", "無料", "有料"),
+    ("保育料は翌月に納めてください。", "翌月", "当月"),
+    ("手数料は半額になります。", "半額", "全額"),
+    ("税金は納期限までに納めてください。", "までに", "の後に"),
+    ("税金は納期限までに納めてください。", "までに", "に"),
+    ("引っ越し後14日以内に届け出てください。", "後14", "前14"),
+    ("申請する前に相談してください。", "する前", "した後"),
+    ("体調の悪い方は利用を控えてください。", "利用を控えて", "利用して"),
+    ("車でのご来庁はご遠慮ください。", "車でのご来庁はご遠慮", "車でお越し"),
+    ("65歳以上の方が対象です。", "以上", ""),
+    ("65歳以上の方が対象です。", "以上", "より上"),
+    ("対象は、満65歳以上で、要介護3以上の方です。", "65歳以上", "65歳"),
+    ("世帯の所得が基準額未満で、市内に住む方が対象です。", "世帯の所得が基準額未満で、", ""),
+    ("申請できるのは、本人に限ります。", "に限ります", "です"),
+    ("受け付けは窓口のみです。", "のみ", ""),
+    ("窓口で受け付けます。", "窓口で", "窓口でのみ"),
+    ("事前に予約したうえで、窓口へお越しください。", "事前に予約したうえで、", ""),
+    ("結果は、原則として14日以内にお知らせします。", "原則として", ""),
+]
+"""A whole sentence, right words, wrong words: both the gate and `check` must notice."""
+
+HARMLESS = [
+    ("毎月第3水曜日に収集します。", "毎月第三水曜日に収集します。"),
+    ("申請書は3通必要です。", "申請書は、三通必要です。"),
+    ("手数料は4分の1になります。", "手数料は四分の一になります。"),
+    ("要介護3以上の認定を受けた方が対象です。", "要介護三以上の認定を受けた方が対象です。"),
+    ("窓口は午前十一時から開いています。", "窓口は午前11時から開いています。"),
+    ("手数料は5百円です。", "手数料は500円です。"),
+    ("未就学児は無料で利用できます。", "なお、未就学児は、無料で利用できます。"),
+    ("車でのお越しはご遠慮ください。", "車でのお越しはご遠慮くださいますようお願いいたします。"),
+    ("費用の一部を助成します。", "費用の一部を助成いたします。"),
+    ("本人は窓口で、代理人は郵送で申請してください。", "本人は窓口で、代理人は郵送で、申請してください。"),
+    ("図書館の展示室への入場は無料です。", "図書館の展示室への入場は無料となります。"),
+    ("申請できるのは、本人に限ります。", "申請できるのは本人に限られます。"),
+    ("結果は、原則として14日以内にお知らせします。", "結果は原則として14日以内にお知らせいたします。"),
+    (
+        "世帯の所得が基準額未満で、市内に住む方が対象です。",
+        "世帯の所得が基準額未満で市内に住む方が対象となります。",
+    ),
+    ("手続きは窓口でできます。郵送ではできません。", "手続きは窓口でできます。なお、郵送ではできません。"),
+]
+"""Another notation, politeness, particles: neither the gate nor `check` may mind."""
+
+FREER = [
+    ("申請できるのは、本人に限ります。", "本人に限り、申請できます。"),
+    ("税金は納期限までに納めてください。", "納期限までに税金を納めてください。"),
+    ("65歳以上の方が対象です。", "対象は、65歳以上の方です。"),
+    ("引っ越し後14日以内に届け出てください。", "引っ越した後14日以内に届け出てください。"),
+    ("事前に予約したうえで、窓口へお越しください。", "事前に予約した上で、窓口へお越しください。"),
+    ("体調の悪い方は利用を控えてください。", "体調の悪い方は利用しないでください。"),
+    ("冷蔵庫は収集できません。", "冷蔵庫は収集できかねます。"),
+    ("窓口は、月曜日から金曜日まで開いています。", "窓口は、月曜日～金曜日に開いています。"),
+    ("申込みは、5月31日までに提出してください。", "申込みは、5月31日を期限として提出してください。"),
+    ("入場は無料です。", "入場料は無料です。"),
+    (
+        "本人は窓口で、代理人は郵送で申請してください。",
+        "本人は窓口で申請し、代理人は郵送で申請してください。",
+    ),
+]
+"""What a person may make of it: `check` finds nothing hard, whatever the gate says."""
+
+
+def _whole(sentence: str) -> list[Passage]:
+    return [p for p in split_passages(Article("a", "手続き", "x", sentence)) if p.quotable]
+
+
+@pytest.mark.parametrize(("sentence", "right", "wrong"), TURNED)
+def test_an_opposite_or_another_number_in_kanji_is_noticed_by_both(
+    sentence: str, right: str, wrong: str
+) -> None:
+    changed, passages = sentence.replace(right, wrong), _whole(sentence)
+    assert changed != sentence
+    assert strict_gate(sentence, passages).passed
+    assert not strict_gate(changed, passages).passed
+    assert check([sentence], passages) == []
+    assert [f for f in check([changed], passages) if f.hard] != []
+
+
+@pytest.mark.parametrize(("sentence", "reworded"), HARMLESS)
+def test_a_harmless_rewording_passes_both(sentence: str, reworded: str) -> None:
+    passages = _whole(sentence)
+    assert strict_gate(reworded, passages).reason == ""
+    assert [f for f in check(split_sentences(reworded), passages) if f.hard] == []
+
+
+@pytest.mark.parametrize(("sentence", "reworded"), FREER)
+def test_a_persons_own_order_and_words_are_no_opposite(sentence: str, reworded: str) -> None:
+    assert [f for f in check(split_sentences(reworded), _whole(sentence)) if f.hard] == []
+
+
+def test_the_gate_keeps_a_limit_and_an_alternative_beside_their_nouns() -> None:
+    only = "本人のみ窓口で、代理人は郵送で申請してください。"
+    assert strict_gate(only.replace("本人のみ", "本人は").replace("人は郵", "人のみ郵"), _whole(only)).reason
+    either = "対象は、一級または二級の方です。"
+    assert strict_gate(either.replace("または", "および"), _whole(either)).reason.startswith("order")
+
+
+def test_a_restriction_of_another_cited_sentence_may_be_joined() -> None:
+    passages = _whole(
+        "工事は、指定の工事店だけが行えます。\n工事をする方は、始める日の7日前までに申請書を提出してください。"
+    )
+    joined = "工事は、指定の工事店だけが行えますが、" + passages[1].text
+    assert [f for f in check([joined], passages) if f.kind == "condition"] == []
 
 
 @pytest.fixture(scope="module")
