@@ -165,7 +165,7 @@ def learn_weights(settings: Settings) -> dict[str, Any]:
 
 
 def train_reader(settings: Settings) -> Path:
-    """Train the reader on the questions that the weights are not learnt from; half an hour on idle cores."""
+    """Train the reader on the questions that the weights are not learnt from; an hour on idle cores."""
     from classifiers.backbone import fetch_backbone
     from classifiers.train_reader import train_reader as train
 

@@ -42,7 +42,7 @@ SECOND_ARTICLE = 0.15
 SWITCH_ARTICLE_RATIO = 4.0
 """By how much a second article must answer a clause better than the main one."""
 HARDLY = -8.0
-"""Log chance below which a sentence fills no draft: 2 of 413 right ones lie below, and one filler in six."""
+"""Log chance below which a sentence fills no draft: .6 % of the right ones, a quarter of the others."""
 MAX_LIST_ROWS = 8
 K1, B = 1.2, 0.75
 
