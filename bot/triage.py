@@ -428,9 +428,6 @@ class _Decision:
             self.route_chosen()
             return
         self._attach(inquiry)
-        prediction = self.understood.prediction
-        if prediction and prediction.also:
-            self._open_second(inquiry, prediction.also)
         for one in [inquiry, *inquiries.beside(self.session, inquiry)]:
             if one.status in QUEUE_STATUSES and one.hand_off_reason != HandOffReason.asked_for_person:
                 inquiries.route(
@@ -440,6 +437,9 @@ class _Decision:
                     drafting=self.brain.drafting_enabled,
                     reason=HandOffReason(one.hand_off_reason) if one.hand_off_reason else None,
                 )
+        prediction = self.understood.prediction
+        if prediction and prediction.also:
+            self._open_second(inquiry, prediction.also)
         self.fixed("follow_up_receipt", inquiry)
 
     def _new_inquiry(self, department_id: str) -> Inquiry:

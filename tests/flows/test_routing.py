@@ -563,6 +563,15 @@ def test_a_second_matter_in_a_follow_up_becomes_a_case_once(city: City) -> None:
     }
 
 
+def test_a_second_matter_that_a_follow_up_opens_is_drafted_once(city: City) -> None:
+    city.line_says("水道料金の支払い方法を教えてください")
+    city.work()
+    city.line_says(TWO_MATTERS)
+    city.work()
+    [second] = city.all(Inquiry, col(Inquiry.linked_to).is_not(None))
+    assert second.generation == 1
+
+
 def test_drift_counts_only_what_the_model_that_routes_has_read(
     city: City, monkeypatch: pytest.MonkeyPatch
 ) -> None:
