@@ -212,6 +212,8 @@ class _Sources:
     register_facts: tuple[Fact, ...]
     body: tuple[str, ...]
     """The draft's sentences, normalised: a condition may stand in the sentence before."""
+    nearest: Mapping[str, tuple[Passage | None, float]]
+    """Of each of these sentences the passage that shares most with it, and how much."""
     groups: Mapping[Passage, str]
     """Of each passage all the draft's sentences that say it, joined: a word may have moved to another one."""
 
@@ -220,7 +222,18 @@ class _Sources:
         text = normalise("\n".join(passage.context for passage in passages))
         own = facts(normalise(register.text))
         said = tuple(map(normalise, body))
-        return cls(tuple(passages), facts(text), text, register, own, said, _groups(said, passages))
+        nearest = {sentence: _nearest(sentence, passages) for sentence in said}
+        groups: dict[Passage, str] = {}
+        for sentence in said:
+            passage, share = nearest[sentence]
+            if passage and share >= UNSUPPORTED_BELOW:
+                groups[passage] = groups.get(passage, "") + sentence
+        return cls(tuple(passages), facts(text), text, register, own, said, nearest, groups)
+
+    def passage_of(self, sentence: str, least: float) -> Passage | None:
+        """The passage that a sentence of the body says, if it shares at least so much with it."""
+        passage, share = self.nearest[sentence]
+        return passage if share >= least else None
 
 
 def check(
@@ -389,17 +402,9 @@ def _share(sentence: str, source: str) -> float:
     return len(own & pairs(normalise(source))) / len(own) if own else 0.0
 
 
-def _best_passage(normal: str, passages: Sequence[Passage], least: float) -> Passage | None:
+def _nearest(normal: str, passages: Sequence[Passage]) -> tuple[Passage | None, float]:
     best = max(passages, key=lambda passage: _share(normal, passage.text), default=None)
-    return best if best and _share(normal, best.text) >= least else None
-
-
-def _groups(body: Sequence[str], passages: Sequence[Passage]) -> dict[Passage, str]:
-    groups: dict[Passage, str] = {}
-    for sentence in body:
-        if passage := _best_passage(sentence, passages, UNSUPPORTED_BELOW):
-            groups[passage] = groups.get(passage, "") + sentence
-    return groups
+    return best, _share(normal, best.text) if best else 0.0
 
 
 def _negations(normal: str) -> int:
@@ -533,7 +538,7 @@ def _check_bound(normal: str, fact: Fact, sources: _Sources) -> Iterator[_Partia
 
 def _check_lost_bound(normal: str, fact: Fact, sources: _Sources) -> Iterator[_Partial]:
     """A bare number where the sentence's own passage bounds it: 65歳 for 65歳以上."""
-    passage = _best_passage(normal, sources.passages, ALIGNED)
+    passage = sources.passage_of(normal, ALIGNED)
     if passage is None:
         return
     alike = [o for o in facts(normalise(passage.text)) if o.kind == fact.kind and _same_value(fact, o)]
@@ -558,7 +563,7 @@ def _around(normal: str, fact: Fact) -> str:
 
 
 def _check_rows(normal: str, sources: _Sources) -> Iterator[_Partial]:
-    own, passage = facts(normal), _best_passage(normal, sources.passages, ALIGNED)
+    own, passage = facts(normal), sources.passage_of(normal, ALIGNED)
     old = normalise(passage.text) if passage else ""
     for fact in dict.fromkeys([*_wrong_rows(normal, own, old, facts(old)), *_borrowed(normal, own, sources)]):
         yield "wrong_row", fact.surface, True, f"「{fact.surface}」は、記事では別の項目の数字です。"
@@ -640,7 +645,7 @@ def _sort_of_name(morpheme: Any) -> tuple[str, bool]:  # noqa: ANN401
 
 
 def _check_negation(normal: str, sources: _Sources) -> Iterator[_Partial]:
-    passage = _best_passage(normal, sources.passages, ALIGNED) or _restraining(normal, sources)
+    passage = sources.passage_of(normal, ALIGNED) or _restraining(normal, sources)
     if passage and _forbids(normal) != _forbids(normalise(passage.text)):
         message = f"記事と肯定・否定が違うようです。記事: 「{passage.text}」"
         yield "negation", normal, True, message
@@ -648,12 +653,12 @@ def _check_negation(normal: str, sources: _Sources) -> Iterator[_Partial]:
 
 def _restraining(normal: str, sources: _Sources) -> Passage | None:
     """Turning 「ご来庁はご遠慮ください」 round changes so many words that little stays to align."""
-    passage = _best_passage(normal, sources.passages, UNSUPPORTED_BELOW)
+    passage = sources.passage_of(normal, UNSUPPORTED_BELOW)
     return passage if passage and _RESTRAINT.search(normalise(passage.text)) else None
 
 
 def _check_conditions(normal: str, sources: _Sources) -> Iterator[_Partial]:
-    passage = _best_passage(normal, sources.passages, ALIGNED)
+    passage = sources.passage_of(normal, ALIGNED)
     if passage is None:
         return
     old = normalise(passage.text)
@@ -667,7 +672,7 @@ def _check_conditions(normal: str, sources: _Sources) -> Iterator[_Partial]:
 
 def _check_restrictions(normal: str, sources: _Sources) -> Iterator[_Partial]:
     """「のみ」「原則」 and bounds that follow no number."""
-    passage = _best_passage(normal, sources.passages, ALIGNED)
+    passage = sources.passage_of(normal, ALIGNED)
     if passage is None:
         return
     old, group = normalise(passage.text), sources.groups[passage]
@@ -684,7 +689,7 @@ def _check_restrictions(normal: str, sources: _Sources) -> Iterator[_Partial]:
 
 
 def _check_opposites(normal: str, sources: _Sources) -> Iterator[_Partial]:
-    passage = _best_passage(normal, sources.passages, ALIGNED)
+    passage = sources.passage_of(normal, ALIGNED)
     if passage is None:
         return
     old, known = normalise(passage.text), normalise(passage.context)
@@ -718,7 +723,7 @@ def _turned(normal: str, group: str, old: str) -> Iterator[tuple[str, str]]:
 
 def _check_swapped(normal: str, sources: _Sources) -> Iterator[_Partial]:
     """What the source says of one thing said of another: 「本人は郵送で、代理人は窓口で」."""
-    passage = _best_passage(normal, sources.passages, ALIGNED)
+    passage = sources.passage_of(normal, ALIGNED)
     if passage is None:
         return
     meant, said = _by_topic(normalise(passage.text)), _by_topic(sources.groups[passage])
