@@ -10,10 +10,10 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -80,14 +80,28 @@ def lessons(session: Session, limit: int = 50) -> list[Lesson]:
 
     Emergencies are none: as an ordinary message of its department one would teach the model not to hear them.
     """
-    query, found = _teaching().order_by(col(Inquiry.created_at), col(Inquiry.id)), []
-    for start in count(0, limit):  # those without words are skipped, and never judged: they must not block
-        page = session.exec(query.offset(start).limit(limit)).all()
-        texts = words_of(session, page)
-        found += [Lesson(inquiry, texts[inquiry.id]) for inquiry in page if texts[inquiry.id]]
-        if len(page) < limit or len(found) >= limit:
-            break
-    return found[:limit]
+    query = _teaching().order_by(col(Inquiry.created_at), col(Inquiry.id))
+
+    def with_words() -> Iterator[Lesson]:
+        for page in pages(session, query, limit):
+            texts = words_of(session, [inquiry for (inquiry,) in page])
+            yield from (Lesson(inquiry, texts[inquiry.id]) for (inquiry,) in page if texts[inquiry.id])
+
+    return list(islice(with_words(), limit))
+
+
+def pages(
+    session: Session, query: sa.Select[*tuple[Any, ...]], size: int
+) -> Iterator[Sequence[sa.Row[*tuple[Any, ...]]]]:
+    """An ordered query's rows, so many at a time, for as long as somebody asks.
+
+    Cases that teach nothing are never judged and stay in the query: they must not hide those behind them.
+    """
+    for start in count(0, size):
+        page = session.execute(query.offset(start).limit(size)).all()
+        yield page
+        if len(page) < size:
+            return
 
 
 def words_of(session: Session, several: Sequence[Inquiry]) -> dict[UUID, str]:

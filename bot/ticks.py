@@ -6,7 +6,7 @@ back goes. ``madoguchi knowledge ticks`` writes the released ones as ``python -m
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from sqlmodel import Session, col, select
 
 from bot import audit
 from bot.errors import Conflict, NotFound
-from bot.learning import FINISHED, words_of
+from bot.learning import FINISHED, pages, words_of
 from bot.models import FRONT_DESK, Draft, DraftStatus, Inquiry, SearchExample, Staff
 from bot.sources import PAST
 
@@ -33,15 +33,15 @@ class Tick:
 
 def lessons(session: Session, limit: int = 50) -> list[Tick]:
     """Such cases that no supervisor has looked at yet, oldest first."""
-    query, found = _teaching().order_by(col(Inquiry.created_at), col(Draft.id)), []
-    for start in count(0, limit):  # those that teach nothing are never judged: they must not block the others
-        rows = session.execute(query.offset(start).limit(limit)).all()
-        texts = words_of(session, [inquiry for inquiry, _ in rows])
-        ticks = [_tick(inquiry, draft, texts[inquiry.id]) for inquiry, draft in rows]
-        found += [tick for tick in ticks if tick.text and tick.gold]
-        if len(rows) < limit or len(found) >= limit:
-            break
-    return found[:limit]
+    query = _teaching().order_by(col(Inquiry.created_at), col(Draft.id))
+
+    def that_teach() -> Iterator[Tick]:
+        for page in pages(session, query, limit):
+            texts = words_of(session, [inquiry for inquiry, _ in page])
+            ticks = [_tick(inquiry, draft, texts[inquiry.id]) for inquiry, draft in page]
+            yield from (tick for tick in ticks if tick.text and tick.gold)
+
+    return list(islice(that_teach(), limit))
 
 
 def _teaching() -> sa.Select[Inquiry, Draft]:
