@@ -77,27 +77,26 @@ def is_due(session: Session, today: date) -> bool:
 
 def _left_behind(departments: Mapping[str, Department], today: date) -> SelectOfScalar[Staff]:
     """Staff of ended departments, but for those whose department nobody took over."""
-    ended = [
-        d.id
-        for d in departments.values()
-        if not valid_on(d, today) and responsible(departments, d.id, today) != FRONT_DESK
-    ]
-    return select(Staff).where(col(Staff.department_id).in_(ended))
+    taken_over = [d for d in _ended(departments, today) if responsible(departments, d, today) != FRONT_DESK]
+    return select(Staff).where(col(Staff.department_id).in_(taken_over))
 
 
 def _left_articles(departments: Mapping[str, Department], today: date) -> SelectOfScalar[KnowledgeArticle]:
     """Articles in force of ended departments; an import of the city's files may bring some again."""
-    ended = [d.id for d in departments.values() if not valid_on(d, today)]
     return select(KnowledgeArticle).where(
-        col(KnowledgeArticle.department_id).in_(ended), col(KnowledgeArticle.retired_at).is_(None)
+        col(KnowledgeArticle.department_id).in_(_ended(departments, today)),
+        col(KnowledgeArticle.retired_at).is_(None),
     )
 
 
 def _stranded(departments: Mapping[str, Department], today: date) -> SelectOfScalar[Inquiry]:
-    ended = [d.id for d in departments.values() if not valid_on(d, today)]
     return select(Inquiry).where(
-        col(Inquiry.department_id).in_(ended), col(Inquiry.status).in_(OPEN_STATUSES)
+        col(Inquiry.department_id).in_(_ended(departments, today)), col(Inquiry.status).in_(OPEN_STATUSES)
     )
+
+
+def _ended(departments: Mapping[str, Department], today: date) -> list[str]:
+    return [d.id for d in departments.values() if not valid_on(d, today)]
 
 
 def misfits(labels: Sequence[str], departments: Mapping[str, Department], today: date) -> list[str]:
