@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Collection
 from dataclasses import asdict
+from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -162,17 +163,18 @@ def case_page(
     second_reason: str = "",
 ) -> str:
     """The case's screen; after a refusal with the person's own text, so that nothing typed is lost."""
-    case = reports.case(session, inquiry_id, signed_in[0])
-    frame = request.app.state.city.frame
+    case, place = reports.case(session, inquiry_id, signed_in[0]), request.app.state.city
+    frame, today = place.frame, drafting.local_today(place.calendar.zone, now())
     own = text if by_hand else None
     shown = text if text is not None and not by_hand else (case.draft.text if case.draft else "")
     return page(
         "case.html",
         **frame_values(session, signed_in),
         **_WORDS,
-        **_source_values(request, session, case, more, found),
+        **_source_values(session, case, frame, today, more=more, found=found),
         **second_values(request, case, shown, second if text is not None else None),
         case=case,
+        targets=[d for d in case.departments if valid_on(d, today)],
         error=error,
         text=shown,
         hand_text=frame.around("", case.department, case.inquiry.receipt_number) if own is None else own,
@@ -202,15 +204,16 @@ _WORDS = {
 
 
 def _source_values(
-    request: Request,
     session: Session,
     case: reports.Case,
+    frame: drafting.Frame,
+    today: date,
+    *,
     more: Collection[str],
     found: Collection[KnowledgeArticle],
 ) -> dict[str, Any]:
     """The sources' part of the screen: what a draft may be made from, and what it was made from."""
-    place, draft = request.app.state.city, case.draft
-    today = drafting.local_today(place.calendar.zone, now())
+    draft = case.draft
     quoted = [(str(p["article"]), p["ordinal"]) for p in draft.passages] if draft else []
     near = [flag.removeprefix(NEAR) for flag in draft.flags if flag.startswith(NEAR)] if draft else []
     articles = {article for article, _ in quoted} | {*more, *near}
@@ -220,13 +223,12 @@ def _source_values(
     offered: list[Passage | KnowledgeArticle] = [*choices, *found, *canned]
     return {
         "articles": article_versions(session, articles, today),
-        "targets": [d for d in case.departments if valid_on(d, today)],
         "choosing": choosing,
         "choices": choices,
         "found": found,
         "canned": canned,
         "ended": {item.article for item in offered if not valid_on(item, today)},
-        "past": sources.past_answers(session, case.inquiry, place.frame, today) if choosing else [],
+        "past": sources.past_answers(session, case.inquiry, frame, today) if choosing else [],
         "ticked": {f"{article}#{ordinal}" for article, ordinal in quoted},
     }
 
