@@ -17,6 +17,7 @@ if (form) {
   const count = document.getElementById("count");
   const review = document.getElementById("review");
   let timer = 0;
+  let checks = 0;
 
   const showLength = () => {
     // About 17 full-width letters fit on a line of LINE's bubble, about 22 lines on a phone's screen.
@@ -25,10 +26,12 @@ if (form) {
   };
 
   const check = async () => {
+    const mine = (checks += 1);
     try {
       const answer = await fetch(form.dataset.check, { method: "POST", body: new FormData(form) });
       if (!answer.ok || answer.redirected) return;
-      review.innerHTML = await answer.text();
+      const verdict = await answer.text();
+      if (mine === checks) review.innerHTML = verdict;
     } catch {
       // Offline for a moment: the server checks again on approval.
     }
@@ -130,7 +133,11 @@ if (form) {
   text.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.isComposing) form.requestSubmit();
   });
-  showLength();
+  // Typed before this file was there, or put back by the browser after a reload: nobody has checked it yet.
+  window.addEventListener("pageshow", () => {
+    showLength();
+    if (text.value !== text.defaultValue) check();
+  });
 }
 
 // What a person typed is not thrown away unasked.

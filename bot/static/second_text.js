@@ -55,4 +55,9 @@ if (secondForm) {
     clearTimeout(timer);
     timer = setTimeout(check, 500);
   });
+  // As for the Japanese text: typed before this file was there, or put back after a reload.
+  window.addEventListener("pageshow", () => {
+    const text = box.querySelector("textarea");
+    if (text && text.value !== text.defaultValue) check();
+  });
 }

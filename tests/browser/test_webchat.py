@@ -72,6 +72,20 @@ def test_the_check_warns_while_the_caseworker_types(browser: Browser, site: str)
     assert "9,999円" in box.input_value()
 
 
+def test_words_typed_before_the_script_is_there_are_checked(browser: Browser, site: str) -> None:
+    ask(browser, site)
+    desk = browser.new_context().new_page()
+    sign_in(desk, site)
+    held: list[Call] = []
+    desk.route("**/console.js*", lambda route: held.append(route))
+    desk.goto(site + str(desk.locator("a.row").first.get_attribute("href")), wait_until="commit")
+    box = desk.get_by_label("市民に送る文面(このまま送られます)")
+    box.fill(box.input_value().replace("円", "円。なお9月末までに9,999円"))
+    expect(desk.locator(".findings .hard")).to_have_count(0)
+    held[0].continue_()
+    expect(desk.locator(".findings .hard").first).to_be_visible()
+
+
 def test_enter_that_confirms_a_conversion_does_not_send(browser: Browser, site: str) -> None:
     page = browser.new_page()
     page.goto(f"{site}/chat")
