@@ -1,48 +1,42 @@
 """Compare a draft with its sources: what stands there must have been written by the city.
 
-Two levels. `check` highlights for the caseworker and blocks one-click approval; `strict_gate` decides whether
-a model's rewrite may replace the verbatim sentences. The citizen's message is never a source for either.
+`check` highlights for the caseworker and blocks one-click approval; `responders.gate` is stricter and decides
+for the model. The citizen's message is never a source for either.
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from responders.facts import Fact, facts, normalise
-from responders.japanese import pairs, tokens
-from responders.knowledge import Passage, split_sentences
+from responders.japanese import tokens
+from responders.knowledge import Passage
+from responders.letters import control_token, odd_glyphs
+from responders.wording import (
+    ALIGNED,
+    forbids,
+    lost_conditions,
+    negations,
+    nouns,
+    predicates,
+    restrains,
+    share_of_pairs,
+    unit,
+    words_before,
+    wrong_rows,
+)
 
 MAX_UTF16_UNITS = 5_000
 """LINE's limit for one text message."""
-ALIGNED = 0.6
-"""Share of a sentence's character pairs that must stand in one source sentence."""
 UNSUPPORTED_BELOW = 0.35
 CARRIED = 0.9
 """Above it a sentence holds one source sentence and hardly anything else."""
-CONDITION_KEPT, CONDITION_KEPT_STRICT = 0.6, 0.75
-
+CONDITION_KEPT = 0.6
+"""As in the gate, but people may word it more freely."""
 DOCUMENT = -1
 """`Finding.sentence` of a finding about the whole text."""
-
-_OBLIGATION = re.compile(
-    r"(?:なければ|なくては|ないと)(?:なり|いけ|な[らり]|だめ)(?:ません|ない)?|なく(?:なっ|なり|なる)"
-)
-_NEGATION = re.compile(
-    r"ません|ませず|ない(?:で(?:くだ|下)さい)?|なかっ|なく(?!な)|なけれ|せず|れず|わず|らず|ずに|"
-    r"不要|不可|禁止|除[きく]|除外|対象外|以外|無効|未(?!満|来|成年|就学)|非課税|認められません|かね(?=ます|る)"
-)
-_RESTRAINT = re.compile(r"遠慮(?!な)|(?:[をはお]|差し?)控え(?![をがはの室])")
-"""Asks politely not to do something, as 「…しないでください」 does plainly."""
-_CONDITION = re.compile(
-    r"(?:場合|とき|際)(?:に限り|のみ|だけ|には|は|に|も)?$|"
-    r"(?:に限り|に限って|に限る|のみ|だけ|を除き|を除いて|除く|以外は)$|"
-    r"(?:うえで|上で|(?:未満|以上|以下|以内|超)で)$|"
-    r"(?:方|人|者|世帯)(?:に限り|のみ|は|が|で)$|^ただし|(?:れば|なら|たら)$"
-)
-_SEGMENT_END = re.compile(r"[、。，,！？!?\n]")
 _FAULT = "不手際|手違い|過ち|誤り|ミス|過失|落ち度|不備|怠慢|怠って|不適切"
 _ASSERTION = re.compile(
     "必ず|絶対に|確実に|保証(?:し|いた)|お約束|約束(?:し|いた)|間違いなく|"
@@ -118,23 +112,8 @@ _EXCLUSIVE = tuple(
 _PREFIXES = "未非無不再"
 _PREFIXED = re.compile(rf"[{_PREFIXES}](?P<stem>[一-龥]{{2}})")
 _SIDE_OF = re.compile(r"(?P<what>\w\w)の?(?<!午)(?P<side>[前後])(?![期半回金])")
-_WEIGHTY = re.compile(
-    r"まで|から|以[上下内外前後降]|未満|(?P<only>のみ|だけ|しか|に限)|"
-    rf"(?P<or>または|又は|もしくは|あるいは)|かつ|原則|[前後]|[{_PREFIXES}否]"
-)
-"""Small words whose place among the nouns decides what is said."""
 _TOPIC = re.compile(
     r"(?:^|[、。])(?P<topic>[^、。はが]{1,20}?)(?:に|で)?[はが](?P<said>.*?)(?=[、。][^、。はが]{1,20}[はが]|$)"
-)
-_NOUN_KINDS = ("普通名詞", "固有名詞")
-_PREDICATE_KINDS = ("動詞", "形容詞", "形状詞", "副詞", "感動詞", "代名詞")
-_LIGHT_VERBS = frozenset(["為る", "有る", "居る", "成る", "御座る", "致す", "そう"])
-"""They join sentences and say nothing of their own; できる and ください are not among them."""
-_UNSEEN = frozenset({"Cc", "Cf", "Co", "Cn", "Cs"})
-_MARKS = frozenset("、。，．・（）()「」『』：:；;〜～％%?？!！,.-ー–—/／ 　\n")
-"""Punctuation that joining may bring; any other symbol must stand in the source."""
-_NO_CONTENT = frozenset(
-    re.findall(r"\S+", "とき 場合 方 もの 物 こと 事 ため 為 際 よう 様 お ご 御 うち ほか 他 等 など 人")
 )
 _POLITE_END = re.compile(
     r"(?:です|ます|ません|ました|でした|でしょう|ましょう|ください|下さい|ませ|ですか|ますか|願います)[)」]*。?$"
@@ -142,17 +121,12 @@ _POLITE_END = re.compile(
 _DOUBLE_HONORIFIC = re.compile(
     r"になられ|おっしゃられ|いらっしゃられ|召し上がられ|ご覧になられ|させていただかせ|お伺いさせて|拝見させていただ"
 )
-_COURTESY = re.compile(r"(?<=くださ)いますようお願いいたします")
-"""Says no more than 「い」."""
 _YEAR = re.compile(r"^\d{4}(?=-)")
 _MUNICIPALITY = re.compile(r"[市区町村県都府]")
-_ODD_LETTER = re.compile(r"[\uac00-\ud7af\u1100-\u11ff\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f]")
 _ADDRESS = re.compile(r"https?://[!-~]+|www\.[!-~]+|[!-~]+@[!-~]+")
 _NAMES_JA = {("人名", "姓"): ("人名", True), ("人名", "名"): ("人名", True), ("地名", "一般"): ("地名", True)}
 """What to call it, and hard: a country may only tell of a language or a currency, and マイナ is a name."""
 _LATIN = re.compile(r"[A-Za-z]{3,}")
-_NESTED = 8
-_CONTROL_TOKEN = re.compile(r"<\|[^|<>\s]{0,60}\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,15 +164,6 @@ class Finding:
     """A hard finding blocks one-click approval."""
     message_ja: str
     """For the caseworker."""
-
-
-@dataclass(frozen=True, slots=True)
-class GateResult:
-    """Whether a rewrite says exactly what its sentences say."""
-
-    passed: bool
-    reason: str
-    """Empty when passed; else a kind and the words in question, such as ``number: 500円``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +228,7 @@ def support(sentence: str, passages: Sequence[Passage]) -> tuple[str, tuple[str,
     Returns:
         ``supported``, ``partial`` or ``unsupported``; ids best first, empty when unsupported.
     """
-    share = {passage.id: _share(sentence, passage.text) for passage in passages}
+    share = {passage.id: share_of_pairs(sentence, passage.text) for passage in passages}
     citing = sorted((i for i in share if share[i] >= UNSUPPORTED_BELOW), key=lambda i: -share[i])
     if not citing:
         return "unsupported", ()
@@ -272,192 +237,9 @@ def support(sentence: str, passages: Sequence[Passage]) -> tuple[str, tuple[str,
     return ("supported" if best >= ALIGNED else "partial"), cited
 
 
-def strip_control_tokens(text: str) -> str:
-    """Remove what a model's tokenizer could read as a control token, also nested and full-width ones."""
-    text = text.replace("＜｜", "<|").replace("｜＞", "|>")
-    for _ in range(_NESTED):
-        if not _CONTROL_TOKEN.search(text):
-            return text
-        text = _CONTROL_TOKEN.sub("", text)
-    # Nested deeper than any honest text: without brackets there is no token left to read.
-    return re.sub(r"[<>\[\]]", "", text)
-
-
-def strict_gate(text: str, selected: Sequence[Passage]) -> GateResult:
-    """Decide whether a rewrite says the selected sentences, all of them and nothing else.
-
-    Each sentence of the rewrite must align with one selected sentence, bring no noun, number or negation of
-    its own, and keep the condition and the order of its words; each selected sentence must be there, once.
-    Strict on purpose: a false rejection only costs a rewording, for the verbatim sentences stay.
-    """
-    if not text.strip():
-        return GateResult(False, "empty")
-    if odd := foul(text, "".join(passage.text for passage in selected)):
-        return GateResult(False, f"glyph: {odd}")
-    groups: dict[int, list[str]] = {}
-    for sentence in split_sentences(text):
-        shares = [_share(sentence, passage.text) for passage in selected]
-        best = max(range(len(selected)), key=lambda i: shares[i], default=-1)
-        if best < 0 or shares[best] < ALIGNED:
-            return GateResult(False, f"unaligned: {sentence[:40]}")
-        groups.setdefault(best, []).append(sentence)
-    for i, passage in enumerate(selected):
-        if i not in groups:
-            return GateResult(False, f"lost sentence: {passage.text[:40]}")
-        if reason := _differs("".join(groups[i]), passage.text):
-            return GateResult(False, reason)
-    return GateResult(True, "")
-
-
-def _differs(draft: str, source: str) -> str:
-    """What keeps a draft from saying the same as one source sentence; empty when nothing does."""
-    new, old = _COURTESY.sub("い", normalise(draft)), _COURTESY.sub("い", normalise(source))
-    new_facts, old_facts = facts(new), facts(old)
-    said = [(fact.kind, fact.value, fact.bound) for fact in new_facts]
-    meant = [(fact.kind, fact.value, fact.bound) for fact in old_facts]
-    if said != meant:
-        odd = next((a for a, b in zip([*said, None], [*meant, None], strict=False) if a != b), None)
-        return f"number: {''.join(odd[1:]) if odd else 'lost'}"
-    if row := next(_wrong_rows(new, new_facts, old, old_facts), None):
-        return f"wrong row: {row.surface}"
-    if _negations(new) != _negations(old):
-        return "negation"
-    if lost := next(_lost_conditions([new], old, CONDITION_KEPT_STRICT), ""):
-        return f"condition: {lost}"
-    return _differing_verb(new, old) or _differing_noun(new, old) or _differing_order(new, old)
-
-
-def foul(text: str, known: str) -> str:
-    """Characters that no honest rewrite holds; empty when there are none.
-
-    What nobody sees, or no encoding can write, comes first: it must not reach a comparison or a screen.
-    """
-    if unseen := next((c for c in text if c != "\n" and unicodedata.category(c) in _UNSEEN), ""):
-        return f"U+{ord(unseen):04X}"
-    if _CONTROL_TOKEN.search(text):
-        return "control token"
-    return _odd_glyphs(text, known) or _new_symbols(text, known)
-
-
-def _differing_verb(new: str, old: str) -> str:
-    """A verb, adjective or adverb of one side only: 「お持ちください」 must not become 「お控えください」."""
-    said, meant = _predicates(new), _predicates(old)
-    if foreign := next((word for word in said if word not in meant), ""):
-        return f"foreign verb: {foreign}"
-    if lost := next((word for word in meant if word not in said), ""):
-        return f"lost verb: {lost}"
-    return ""
-
-
-def _predicates(normal: str) -> list[str]:
-    return [morpheme.normalized_form() for morpheme in tokens(normal) if _is_predicate(morpheme)]
-
-
-def _is_predicate(morpheme: Any) -> bool:  # noqa: ANN401
-    return morpheme.part_of_speech()[0] in _PREDICATE_KINDS and morpheme.normalized_form() not in _LIGHT_VERBS
-
-
-def _differing_noun(new: str, old: str) -> str:
-    # Substrings rather than sets: the same compound may be cut differently in another sentence.
-    if foreign := next((noun for noun in _nouns(new) if noun not in old), ""):
-        return f"foreign noun: {foreign}"
-    if lost := next((noun for noun in _nouns(old) if noun not in new), ""):
-        return f"lost noun: {lost}"
-    repeated = len(pairs(new)) < 0.6 * max(len(new) - 1, 1) and len(new) > 1.5 * len(old)
-    return "repeat" if repeated else ""
-
-
-def _differing_order(new: str, old: str) -> str:
-    """Where the same words stand in another order: who goes where, or what is not needed, may be swapped."""
-    said, meant = _in_order(new), _in_order(old)
-    # Joined, because the same compound may be cut differently in another sentence.
-    if "".join(said) == "".join(meant):
-        return ""
-    return f"order: {next((a for a, b in zip(said, meant, strict=False) if a != b), 'lost')}"
-
-
-def _in_order(normal: str) -> list[str]:
-    """Nouns, predicates, negations and small weighty words as they follow each other."""
-    found = [(at, "not") for at in _negation_places(normal)]
-    found += [(m.start(), m.lastgroup or m[0]) for m in _WEIGHTY.finditer(normal)]
-    for morpheme in tokens(normal):
-        if _is_noun(morpheme):
-            found.append((morpheme.begin(), morpheme.surface()))
-        elif _is_predicate(morpheme):
-            found.append((morpheme.begin(), morpheme.normalized_form()))
-    return [word for _, word in sorted(found, key=lambda one: one[0])]
-
-
-def _nouns(normal: str) -> list[str]:
-    return [morpheme.surface() for morpheme in tokens(normal) if _is_noun(morpheme)]
-
-
-def _is_noun(morpheme: Any) -> bool:  # noqa: ANN401
-    kind, sub = morpheme.part_of_speech()[:2]
-    return kind == "名詞" and sub in _NOUN_KINDS and morpheme.surface() not in _NO_CONTENT
-
-
-def _share(sentence: str, source: str) -> float:
-    own = pairs(_COURTESY.sub("い", normalise(sentence)))
-    return len(own & pairs(normalise(source))) / len(own) if own else 0.0
-
-
 def _nearest(normal: str, passages: Sequence[Passage]) -> tuple[Passage | None, float]:
-    best = max(passages, key=lambda passage: _share(normal, passage.text), default=None)
-    return best, _share(normal, best.text) if best else 0.0
-
-
-def _negations(normal: str) -> int:
-    return len(_negation_places(normal))
-
-
-def _negation_places(normal: str) -> list[int]:
-    bare = _OBLIGATION.sub(lambda m: "要".ljust(len(m[0]), "□"), normal)
-    return [found.start() for found in _NEGATION.finditer(bare)]
-
-
-def _forbids(normal: str) -> bool:
-    """Whether a sentence says no, plainly or by a polite restraint; both together take each other back."""
-    return bool(_negations(normal)) != bool(_RESTRAINT.search(normal))
-
-
-def _lost_conditions(sentences: Sequence[str], old: str, least: float) -> Iterator[str]:
-    kept = [pairs(sentence) for sentence in sentences]
-    for segment in _SEGMENT_END.split(old.replace("(", "、").replace(")", "、")):
-        own = pairs(segment)
-        conditional = own and _CONDITION.search(segment.strip())
-        if conditional and all(len(own & one) / len(own) < least for one in kept):
-            yield segment.strip()
-
-
-def _wrong_rows(new: str, new_facts: Sequence[Fact], old: str, old_facts: Sequence[Fact]) -> Iterator[Fact]:
-    """Numbers that the source holds, but beside other words than here (大人500円 for 子ども500円)."""
-    for fact in new_facts:
-        rivals = [other for other in old_facts if other.kind == fact.kind and _unit(other) == _unit(fact)]
-        if fact.kind == "section" or len({other.value for other in rivals}) < 2:
-            continue
-        here = _before(new, fact, new_facts)
-        near = {id(other): _overlap(here, _before(old, other, old_facts)) for other in rivals}
-        own = max((near[id(other)] for other in rivals if other.value == fact.value), default=0.0)
-        if here and max(near.values()) >= max(own + 0.34, ALIGNED):
-            yield fact
-
-
-def _unit(fact: Fact) -> str:
-    return fact.value.lstrip("第0123456789.:-")
-
-
-def _before(normal: str, fact: Fact, all_facts: Sequence[Fact]) -> str:
-    """The words a number belongs to: back to the last number of its unit, at most 14 characters."""
-    alike = [other.end for other in all_facts if other.end <= fact.start and _unit(other) == _unit(fact)]
-    words = normal[max([*alike, fact.start - 14, 0]) : fact.start]
-    words = re.split(r"[。\n]", words)[-1]
-    return re.sub(r"^(?:円|で|、|・|,|\s|は|が|から|まで)+|[はがをの、:：\s(]+$", "", words)
-
-
-def _overlap(one: str, other: str) -> float:
-    mine, theirs = set(one), set(other)
-    return len(mine & theirs) / len(mine | theirs) if mine and theirs else 0.0
+    best = max(passages, key=lambda passage: share_of_pairs(normal, passage.text), default=None)
+    return best, share_of_pairs(normal, best.text) if best else 0.0
 
 
 def _whole_text(text: str) -> Iterator[Finding]:
@@ -565,27 +347,27 @@ def _around(normal: str, fact: Fact) -> str:
 def _check_rows(normal: str, sources: _Sources) -> Iterator[_Partial]:
     own, passage = facts(normal), sources.passage_of(normal, ALIGNED)
     old = normalise(passage.text) if passage else ""
-    for fact in dict.fromkeys([*_wrong_rows(normal, own, old, facts(old)), *_borrowed(normal, own, sources)]):
+    for fact in dict.fromkeys([*wrong_rows(normal, own, old, facts(old)), *_borrowed(normal, own, sources)]):
         yield "wrong_row", fact.surface, True, f"「{fact.surface}」は、記事では別の項目の数字です。"
 
 
 def _borrowed(normal: str, own: Sequence[Fact], sources: _Sources) -> Iterator[Fact]:
     """Numbers that a sentence's own passage does not hold, and that belong to other words in another one."""
     # Without digits a sentence stays with the passage whose words it uses, whatever number stands in it.
-    share = {p: _share(_no_digits(normal), _no_digits(p.text)) for p in sources.passages}
-    best = max(share.values(), default=0.0)
+    likeness = {p: share_of_pairs(_no_digits(normal), _no_digits(p.text)) for p in sources.passages}
+    best = max(likeness.values(), default=0.0)
     if best < ALIGNED:
         return
     for fact in own:
-        holders = [p for p in share if fact.kind != "section" and _holds(p, fact)]
-        if not holders or any(share[p] == best for p in holders):
+        holders = [p for p in likeness if fact.kind != "section" and _holds(p, fact)]
+        if not holders or any(likeness[p] == best for p in holders):
             continue
-        nearest = next(p for p in share if share[p] == best)
+        nearest = next(p for p in likeness if likeness[p] == best)
         # Two sentences joined into one bring all numbers of both: none has taken another's place.
         if best < CARRIED and not _replaced(nearest, fact, own):
             continue
-        words = _no_digits(_before(normal, fact, own))
-        fit = {p: (_share(words, _no_digits(p.context)), share[p]) for p in share}
+        words = _no_digits(words_before(normal, fact, own))
+        fit = {p: (share_of_pairs(words, _no_digits(p.context)), likeness[p]) for p in likeness}
         if max(fit.values()) > max(fit[p] for p in holders):
             yield fact
 
@@ -599,7 +381,7 @@ def _replaced(passage: Passage, fact: Fact, own: Sequence[Fact]) -> bool:
     """Whether the passage has a number of this unit that the sentence does not say."""
     said = {other.value for other in own}
     rivals = (other for other in facts(normalise(passage.text)) if other.kind == fact.kind)
-    return any(_unit(other) == _unit(fact) and other.value not in said for other in rivals)
+    return any(unit(other) == unit(fact) and other.value not in said for other in rivals)
 
 
 def _no_digits(text: str) -> str:
@@ -646,7 +428,7 @@ def _sort_of_name(morpheme: Any) -> tuple[str, bool]:  # noqa: ANN401
 
 def _check_negation(normal: str, sources: _Sources) -> Iterator[_Partial]:
     passage = sources.passage_of(normal, ALIGNED) or _restraining(normal, sources)
-    if passage and _forbids(normal) != _forbids(normalise(passage.text)):
+    if passage and forbids(normal) != forbids(normalise(passage.text)):
         message = f"記事と肯定・否定が違うようです。記事: 「{passage.text}」"
         yield "negation", normal, True, message
 
@@ -654,7 +436,7 @@ def _check_negation(normal: str, sources: _Sources) -> Iterator[_Partial]:
 def _restraining(normal: str, sources: _Sources) -> Passage | None:
     """Turning 「ご来庁はご遠慮ください」 round changes so many words that little stays to align."""
     passage = sources.passage_of(normal, UNSUPPORTED_BELOW)
-    return passage if passage and _RESTRAINT.search(normalise(passage.text)) else None
+    return passage if passage and restrains(normalise(passage.text)) else None
 
 
 def _check_conditions(normal: str, sources: _Sources) -> Iterator[_Partial]:
@@ -662,7 +444,7 @@ def _check_conditions(normal: str, sources: _Sources) -> Iterator[_Partial]:
     if passage is None:
         return
     old = normalise(passage.text)
-    lost = list(_lost_conditions(sources.body, old, CONDITION_KEPT))
+    lost = list(lost_conditions(sources.body, old, CONDITION_KEPT))
     said = {(fact.kind, fact.value) for sentence in sources.body for fact in facts(sentence)}
     limits = (fact for fact in facts(old) if fact.bound in _LIMITS and (fact.kind, fact.value) not in said)
     lost += (fact.surface + fact.bound for fact in limits)
@@ -740,47 +522,20 @@ def _by_topic(normal: str) -> dict[str, set[str]]:
     """What a text says of each thing that it names with 「は」 or 「が」; "not" where it is denied."""
     found: dict[str, set[str]] = {}
     for match in _TOPIC.finditer(normal):
-        words = {*_nouns(match["said"]), *_predicates(match["said"])}
-        words |= {"not"} if _negations(match["said"]) else set()
+        words = {*nouns(match["said"]), *predicates(match["said"])}
+        words |= {"not"} if negations(match["said"]) else set()
         found.setdefault(match["topic"], set()).update(words)
     return found
 
 
 def _check_letters(normal: str, sources: _Sources) -> Iterator[_Partial]:
-    if odd := _odd_glyphs(normal, sources.text):
+    if odd := odd_glyphs(normal, sources.text):
         yield "glyph", odd, True, f"日本語で使わない文字「{odd}」があります。"
-    if token := _CONTROL_TOKEN.search(normal):
-        yield "control_token", token[0], True, "モデルの制御記号が混ざっています。"
+    if token := control_token(normal):
+        yield "control_token", token, True, "モデルの制御記号が混ざっています。"
     for word in dict.fromkeys(_LATIN.findall(_ADDRESS.sub("", normal))):
         if word.lower() not in (sources.text + sources.register.text).lower():
             yield "foreign_word", word, False, f"英字の語「{word}」が根拠の記事にありません。"
-
-
-def _odd_glyphs(text: str, known: str) -> str:
-    """Letters that Japanese does not use: simplified Chinese, Hangul, Cyrillic and others."""
-    return "".join(dict.fromkeys(c for c in text if c not in known and _is_odd(c)))
-
-
-def _new_symbols(text: str, known: str) -> str:
-    """Symbols and marks that no source holds: bold stars, emoji, circled letters."""
-    return "".join(
-        dict.fromkeys(
-            c for c in text if unicodedata.category(c)[0] in "SP" and c not in _MARKS and c not in known
-        )
-    )
-
-
-def _is_odd(char: str) -> bool:
-    if _ODD_LETTER.match(char):
-        return True
-    if not unicodedata.name(char, "").startswith("CJK UNIFIED"):
-        return False
-    try:
-        # The Japanese standard character sets leave out what only simplified Chinese writes.
-        char.encode("cp932")
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def _check_assertions(normal: str, sources: _Sources) -> Iterator[_Partial]:

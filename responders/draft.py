@@ -13,9 +13,11 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Literal
 
-from responders.checks import Finding, Register, check, foul, strict_gate, strip_control_tokens, support
+from responders.checks import Finding, Register, check, support
 from responders.errors import BadCompletion, DraftTimeout, ModelError, ModelUnavailable
+from responders.gate import strict_gate
 from responders.knowledge import Passage, split_sentences
+from responders.letters import foul, strip_control_tokens
 from responders.llm import Llm, Mode, Rewrite, record_of
 from responders.retrieve import HARDLY, Index, Selection
 

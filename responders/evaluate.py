@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from responders.checks import Register, check, strict_gate
+from responders.checks import Register, check
 from responders.draft import SENTENCES, DraftResult, draft
 from responders.errors import BadArticle
+from responders.gate import strict_gate
 from responders.knowledge import Passage
 from responders.llm import Llm, Mode
 from responders.mutate import mutations

@@ -13,8 +13,8 @@ import httpx2
 import openai
 from openai.types.chat import ChatCompletionChunk
 
-from responders.checks import strip_control_tokens
 from responders.errors import BadCompletion, DraftTimeout, ModelError, ModelUnavailable
+from responders.letters import strip_control_tokens
 
 Mode = Literal["rewrite", "answer"]
 """``rewrite``: the model sees the city's sentences only; ``answer``: the citizen's message as well."""

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from responders.checks import strip_control_tokens
 from responders.errors import ModelError
 from responders.knowledge import split_sentences
+from responders.letters import strip_control_tokens
 from responders.llm import Llm, Rewrite, record_of
 from responders.ruby import without_readings
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from _pytest.mark import ParameterSet
 
-from responders.checks import strict_gate
 from responders.draft import HOLDING_TEXT, DraftResult, compose, draft, reword, to_join
+from responders.gate import strict_gate
 from responders.knowledge import Passage, read_folder, split_passages
 from responders.llm import PARAMETERS, PROMPT_FILES, Llm, load_prompt
 from responders.retrieve import Index

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from responders.checks import Register, check, strict_gate, strip_control_tokens
+from responders.checks import Register, check
 from responders.facts import facts, normalise, written_place
+from responders.gate import strict_gate
 from responders.knowledge import Article, Passage, read_folder, split_passages, split_sentences
+from responders.letters import strip_control_tokens
 
 RULES = """市外からみなと市に引っ越してきたときは、引っ越した日から14日以内に転入届を市民課に出してください。
 住民票の写しの手数料は、窓口では1通300円、コンビニでは1通200円です。

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from responders.checks import Register, strict_gate
+from responders.checks import Register
 from responders.errors import BadArticle
 from responders.evaluate import Case, evaluate_drafts, evaluate_search, load_cases, load_judged, queries_of
+from responders.gate import strict_gate
 from responders.knowledge import Article, Passage, split_passages
 from responders.learn import held_back, learn, near_misses
 from responders.mutate import mutations

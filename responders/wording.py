@@ -1,0 +1,133 @@
+"""What a sentence says beside its facts: negations, conditions, which words a number belongs to.
+
+Texts are normalised by `responders.facts.normalise`.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from responders.facts import Fact, normalise
+from responders.japanese import pairs, tokens
+
+ALIGNED = 0.6
+"""Share of a sentence's character pairs that must stand in one source sentence."""
+_OBLIGATION = re.compile(
+    r"(?:なければ|なくては|ないと)(?:なり|いけ|な[らり]|だめ)(?:ません|ない)?|なく(?:なっ|なり|なる)"
+)
+_NEGATION = re.compile(
+    r"ません|ませず|ない(?:で(?:くだ|下)さい)?|なかっ|なく(?!な)|なけれ|せず|れず|わず|らず|ずに|"
+    r"不要|不可|禁止|除[きく]|除外|対象外|以外|無効|未(?!満|来|成年|就学)|非課税|認められません|かね(?=ます|る)"
+)
+_RESTRAINT = re.compile(r"遠慮(?!な)|(?:[をはお]|差し?)控え(?![をがはの室])")
+"""Asks politely not to do something, as 「…しないでください」 does plainly."""
+_CONDITION = re.compile(
+    r"(?:場合|とき|際)(?:に限り|のみ|だけ|には|は|に|も)?$|"
+    r"(?:に限り|に限って|に限る|のみ|だけ|を除き|を除いて|除く|以外は)$|"
+    r"(?:うえで|上で|(?:未満|以上|以下|以内|超)で)$|"
+    r"(?:方|人|者|世帯)(?:に限り|のみ|は|が|で)$|^ただし|(?:れば|なら|たら)$"
+)
+_SEGMENT_END = re.compile(r"[、。，,！？!?\n]")
+_NOUN_KINDS = ("普通名詞", "固有名詞")
+_PREDICATE_KINDS = ("動詞", "形容詞", "形状詞", "副詞", "感動詞", "代名詞")
+_LIGHT_VERBS = frozenset(["為る", "有る", "居る", "成る", "御座る", "致す", "そう"])
+"""They join sentences and say nothing of their own; できる and ください are not among them."""
+_NO_CONTENT = frozenset(
+    re.findall(r"\S+", "とき 場合 方 もの 物 こと 事 ため 為 際 よう 様 お ご 御 うち ほか 他 等 など 人")
+)
+_COURTESY = re.compile(r"(?<=くださ)いますようお願いいたします")
+"""Says no more than 「い」."""
+
+
+def without_courtesy(normal: str) -> str:
+    """A normalised text with 「くださいますようお願いいたします」 as the 「ください」 that it means."""
+    return _COURTESY.sub("い", normal)
+
+
+def share_of_pairs(sentence: str, source: str) -> float:
+    """Share of a sentence's character pairs that stand in another text, 0 to 1."""
+    own = pairs(without_courtesy(normalise(sentence)))
+    return len(own & pairs(normalise(source))) / len(own) if own else 0.0
+
+
+def negations(normal: str) -> int:
+    """How many negations stand in it; an obligation (「なければなりません」) is none."""
+    return len(negation_places(normal))
+
+
+def negation_places(normal: str) -> list[int]:
+    """Where its negations begin."""
+    bare = _OBLIGATION.sub(lambda m: "要".ljust(len(m[0]), "□"), normal)
+    return [found.start() for found in _NEGATION.finditer(bare)]
+
+
+def restrains(normal: str) -> bool:
+    """Whether it asks politely not to do something."""
+    return bool(_RESTRAINT.search(normal))
+
+
+def forbids(normal: str) -> bool:
+    """Whether a sentence says no, plainly or by a polite restraint; both together take each other back."""
+    return bool(negations(normal)) != restrains(normal)
+
+
+def lost_conditions(sentences: Sequence[str], old: str, least: float) -> Iterator[str]:
+    """Conditional clauses of the source of which no sentence holds at least this share."""
+    kept = [pairs(sentence) for sentence in sentences]
+    for segment in _SEGMENT_END.split(old.replace("(", "、").replace(")", "、")):
+        own = pairs(segment)
+        conditional = own and _CONDITION.search(segment.strip())
+        if conditional and all(len(own & one) / len(own) < least for one in kept):
+            yield segment.strip()
+
+
+def wrong_rows(new: str, new_facts: Sequence[Fact], old: str, old_facts: Sequence[Fact]) -> Iterator[Fact]:
+    """Numbers that the source holds, but beside other words than here (大人500円 for 子ども500円)."""
+    for fact in new_facts:
+        rivals = [other for other in old_facts if other.kind == fact.kind and unit(other) == unit(fact)]
+        if fact.kind == "section" or len({other.value for other in rivals}) < 2:
+            continue
+        here = words_before(new, fact, new_facts)
+        near = {id(other): _overlap(here, words_before(old, other, old_facts)) for other in rivals}
+        own = max((near[id(other)] for other in rivals if other.value == fact.value), default=0.0)
+        if here and max(near.values()) >= max(own + 0.34, ALIGNED):
+            yield fact
+
+
+def unit(fact: Fact) -> str:
+    """What a fact counts: 円 of 500円; empty for a phone number."""
+    return fact.value.lstrip("第0123456789.:-")
+
+
+def words_before(normal: str, fact: Fact, all_facts: Sequence[Fact]) -> str:
+    """The words a number belongs to: back to the last number of its unit, at most 14 characters."""
+    alike = [other.end for other in all_facts if other.end <= fact.start and unit(other) == unit(fact)]
+    words = normal[max([*alike, fact.start - 14, 0]) : fact.start]
+    words = re.split(r"[。\n]", words)[-1]
+    return re.sub(r"^(?:円|で|、|・|,|\s|は|が|から|まで)+|[はがをの、:：\s(]+$", "", words)
+
+
+def _overlap(one: str, other: str) -> float:
+    mine, theirs = set(one), set(other)
+    return len(mine & theirs) / len(mine | theirs) if mine and theirs else 0.0
+
+
+def nouns(normal: str) -> list[str]:
+    """Its nouns as they are written, without those that carry little."""
+    return [morpheme.surface() for morpheme in tokens(normal) if is_noun(morpheme)]
+
+
+def is_noun(morpheme: Any) -> bool:  # noqa: ANN401
+    """Whether a morpheme is one of them."""
+    kind, sub = morpheme.part_of_speech()[:2]
+    return kind == "名詞" and sub in _NOUN_KINDS and morpheme.surface() not in _NO_CONTENT
+
+
+def predicates(normal: str) -> list[str]:
+    """Its verbs, adjectives and adverbs in their dictionary forms."""
+    return [morpheme.normalized_form() for morpheme in tokens(normal) if is_predicate(morpheme)]
+
+
+def is_predicate(morpheme: Any) -> bool:  # noqa: ANN401
+    """Whether a morpheme is one of them."""
+    return morpheme.part_of_speech()[0] in _PREDICATE_KINDS and morpheme.normalized_form() not in _LIGHT_VERBS
