@@ -501,6 +501,20 @@ def test_a_process_that_embeds_nothing_searches_by_sense_when_another_has(city: 
     assert _without_vector(city.engine) == 0
 
 
+def test_an_article_is_gone_although_a_later_change_was_seen_first(city: City) -> None:
+    knowledge = Knowledge(city.engine, None)
+
+    def retire(article: str, seconds_ago: int) -> None:
+        with transaction(city.engine) as session:
+            for row in session.exec(select(KnowledgeArticle).where(KnowledgeArticle.article == article)):
+                row.retired_at = now() - timedelta(seconds=seconds_ago)
+
+    retire("waste-bulky", 0)
+    assert "abandoned-bicycle" in knowledge.index().articles
+    retire("abandoned-bicycle", 60)  # begun before the other, committed after it
+    assert "abandoned-bicycle" not in knowledge.index().articles
+
+
 def test_without_an_encoder_the_search_stays_lexical(city: City) -> None:
     assert _post(city.hire("doro", department="roads_parks"), "new", NEW).status_code == 303
     assert city.writer.knowledge.index().search("公園でたき火をしてもいいですか")[0].article == "picnic"
