@@ -22,6 +22,12 @@ const store = {
 };
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const newId = () => (crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random().toString(16).slice(2, 12)}`);
+// AbortSignal.timeout is missing on iOS 15 and in Chromium before 103; an old phone must get through too.
+const atMost = (ms) => {
+  const abort = new AbortController();
+  setTimeout(() => abort.abort(), ms);
+  return abort.signal;
+};
 const say = (words) => { state.textContent = words; state.hidden = !words; };
 
 async function call(path, options = {}) {
@@ -35,7 +41,7 @@ async function call(path, options = {}) {
 // Two calls refused at once must not open two conversations; nor must two tabs.
 function renew(refused) {
   if (token !== refused) return Promise.resolve();
-  renewing ??= replaceToken(refused).finally(() => { renewing = null; });
+  renewing = renewing || replaceToken(refused).finally(() => { renewing = null; });
   return renewing;
 }
 
@@ -159,7 +165,7 @@ async function tryThrice(body) {
   for (const pause of [0, 1000, 3000]) {
     await sleep(pause);
     try {
-      const options = { method: "POST", body: JSON.stringify(body), signal: AbortSignal.timeout(POST_MS) };
+      const options = { method: "POST", body: JSON.stringify(body), signal: atMost(POST_MS) };
       const answer = await call("/chat/messages", options);
       if (answer.ok) return true;
       if (answer.status !== 401 && answer.status < 500) return false;
@@ -259,7 +265,7 @@ async function start() {
   log.setAttribute("aria-busy", "true"); // the history is not read out as news
   for (let pause = 500; ; pause = Math.min(pause * 2, 15000)) {
     try {
-      const answer = await call("/chat/messages?after=0", { signal: AbortSignal.timeout(POST_MS) });
+      const answer = await call("/chat/messages?after=0", { signal: atMost(POST_MS) });
       if (answer.ok) (await answer.json()).messages.forEach(show);
       if (answer.ok || answer.status === 401) break;
     } catch { /* no line yet */ }

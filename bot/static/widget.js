@@ -5,15 +5,19 @@
   const origin = new URL(document.currentScript.src).origin;
   const host = document.createElement("div");
   const root = host.attachShadow({ mode: "open" });
-  const style = new CSSStyleSheet();
-  style.replaceSync(`
+  const style = `
     button { position: fixed; right: 16px; bottom: 16px; z-index: 2147483646; min-height: 48px; padding: 0 22px;
       font: 700 16px/1 sans-serif; color: #fff; background: #0017c1; border: 2px solid #fff; border-radius: 24px; cursor: pointer; }
     button:focus-visible { outline: 3px solid #b78f00; }
     iframe { position: fixed; right: 16px; bottom: 76px; z-index: 2147483646; width: min(400px, calc(100vw - 32px));
       height: min(640px, calc(100vh - 96px)); border: 1px solid #75757b; border-radius: 12px; background: #fff; }
-  `);
-  root.adoptedStyleSheets = [style];
+  `;
+  // A sheet passes a page that forbids inline styles; Safari before 16.4 cannot make one.
+  if (root.adoptedStyleSheets) {
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(style);
+    root.adoptedStyleSheets = [sheet];
+  } else root.append(Object.assign(document.createElement("style"), { textContent: style }));
   const button = document.createElement("button");
   button.textContent = "問い合わせ";
   button.setAttribute("aria-expanded", "false");

@@ -101,7 +101,24 @@ def test_enter_that_confirms_a_conversion_does_not_send(browser: Browser, site: 
     expect(page.locator(".m.citizen")).to_have_count(1)
 
 
-def test_the_widget_opens_on_a_page_of_another_origin(browser: Browser, site: str) -> None:
+# What iOS 15 and the Chromium of 2021 do not have.
+OLD_PHONE = """
+    delete AbortSignal.timeout; delete AbortSignal.any; delete Crypto.prototype.randomUUID;
+    delete window.CSSStyleSheet; delete ShadowRoot.prototype.adoptedStyleSheets;
+"""
+
+
+def test_an_old_phone_gets_through(browser: Browser, site: str) -> None:
+    phone = browser.new_context(viewport={"width": 390, "height": 844})
+    phone.add_init_script(OLD_PHONE)
+    page = phone.new_page()
+    page.goto(f"{site}/chat")
+    say(page, QUESTION)
+    expect(page.get_by_text("受付番号は")).to_be_visible(timeout=30_000)
+
+
+@pytest.mark.parametrize("missing", ["", OLD_PHONE])
+def test_the_widget_opens_on_a_page_of_another_origin(browser: Browser, site: str, missing: str) -> None:
     script = f'<script src="{site}/static/widget.js" defer></script>'
     html = f'<!doctype html><html lang="ja"><body><h1>市のページ</h1>{script}'
 
@@ -110,6 +127,7 @@ def test_the_widget_opens_on_a_page_of_another_origin(browser: Browser, site: st
 
     with serving(Starlette(routes=[Route("/", city_page)]), free_port()) as url:
         page = browser.new_page()
+        page.add_init_script(missing)
         page.goto(url.replace("127.0.0.1", "localhost"))
         page.get_by_role("button", name="問い合わせ").click()
         frame = page.frame_locator("iframe")
@@ -118,6 +136,7 @@ def test_the_widget_opens_on_a_page_of_another_origin(browser: Browser, site: st
         page.screenshot(path=SHOTS / "widget.png")
 
         opener = page.get_by_role("button", name="問い合わせ")
+        expect(opener).to_have_css("position", "fixed")
         expect(opener).to_have_attribute("aria-expanded", "true")
         frame.get_by_label("メッセージ").press("Escape")
         expect(page.locator("iframe")).to_be_hidden()
