@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,9 @@ from classifiers.artefact import read_manifest
 from classifiers.errors import ModelNotLoaded
 from classifiers.runtime import open_session, run_one
 from classifiers.tokens import encode, load_tokenizer
+
+WORKERS = 2
+"""Texts in work at once; onnxruntime works outside Python's lock."""
 
 
 class Encoder:
@@ -43,7 +47,7 @@ class Encoder:
     def embed(self, texts: Sequence[str], kind: Literal["query", "passage"] = "query") -> NDArray[np.float32]:
         """Vectors whose dot product is the cosine similarity.
 
-        Texts run one by one: int8 activations share a scale within a call, so a batch would make a
+        Each text runs by itself: int8 activations share a scale within a call, so a batch would make a
         vector depend on its neighbours.
 
         Args:
@@ -55,7 +59,12 @@ class Encoder:
 
         Source: Wang et al. 2024, multilingual E5, arXiv:2402.05672.
         """
-        rows = [self._one(self._prefixes.get(kind, "") + text) for text in texts]
+        whole = [self._prefixes.get(kind, "") + text for text in texts]
+        if len(whole) < 2:
+            rows = [self._one(text) for text in whole]
+        else:
+            with ThreadPoolExecutor(WORKERS) as pool:
+                rows = list(pool.map(self._one, whole))
         return np.stack(rows) if rows else np.zeros((0, self.dim), dtype=np.float32)
 
     def _one(self, text: str) -> NDArray[np.float32]:
