@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from classifiers.calibrate import ALWAYS, SILENT, UNLESS_CALMED
 from classifiers.department import Prediction
 from classifiers.safety import SafetyFlag
 
@@ -22,3 +23,10 @@ def raises_alarm(flag: SafetyFlag | None, prediction: Prediction | None) -> bool
         return prediction is not None and prediction.emergency
     calmed = prediction is not None and prediction.calm and flag.kind not in NEVER_DOUBTED
     return not calmed
+
+
+def voice_of(flag: SafetyFlag | None) -> int:
+    """What `classifiers.safety.check` found, as the calibration counts it."""
+    if flag is None:
+        return SILENT
+    return ALWAYS if flag.kind in NEVER_DOUBTED else UNLESS_CALMED

@@ -20,11 +20,17 @@ MIN_GROUP = 100
 """Validation messages a group needs for a calibration of its own."""
 
 FALSE_ALARMS = 0.02
-"""Share of ordinary validation messages that may raise the model's alarm: a miss costs more than a call."""
+"""Share of ordinary validation messages that rules and model together may raise an alarm for."""
+SURE = 0.5
+"""From this probability on the model raises an alarm, however many the rules raise already."""
 
 CALM_MARGIN = 20.0
 """Factor between the least likely emergency of the validation set and what may calm a rule: the least of a
 hundred says little about the next. With 2 a training calmed three of 102 unseen emergencies, with 10 none."""
+
+
+SILENT, UNLESS_CALMED, ALWAYS = 0, 1, 2
+"""What the rules say of a message: no alarm, one that a certain model may calm, one that it may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +191,24 @@ def flag_threshold(ordinary: Floats, false_alarms: float) -> float:
     return float(max(0.01, np.sort(ordinary)[::-1][allowed] + 1e-6))
 
 
+def alarm_threshold(ordinary: Floats, heard: NDArray[np.bool_], false_alarms: float) -> float:
+    """The lowest probability at which rules and model together raise at most this share of ordinary messages.
+
+    Args:
+        ordinary: Shape (n,), the model's probability of an emergency on messages that are none.
+        heard: Shape (n,), those for which a rule raises the alarm and the model does not calm it.
+        false_alarms: Tolerated share. The model keeps what it is sure of (`SURE`), whatever the rules do.
+    """
+    left = ordinary[~heard]
+    allowed = max(0.0, len(ordinary) * false_alarms - heard.sum())
+    return min(SURE, flag_threshold(left, allowed / max(1, len(left))))
+
+
 def calibrate(
     logits: NDArray[np.floating],
     gold: Ints,
     flags: NDArray[np.floating],
+    rules: Ints,
     *,
     costs: Floats,
     coverage: float = 0.95,
@@ -200,6 +220,7 @@ def calibrate(
         logits: Shape (n, labels + 2), from the model as it will be served.
         gold: Shape (n,), label indices; ignored where a flag is set.
         flags: Shape (n, 2): emergency, two matters.
+        rules: Shape (n,), what the rules say of each message, see `classifiers.alarm.voice_of`.
         costs: Shape (labels,): how much worse than usual it is to miss this label.
         coverage: Promised coverage of the sets.
         accuracy: Wanted accuracy of what is routed without a question.
@@ -209,13 +230,16 @@ def calibrate(
     temperature = fit_temperature(logits[plain, :labels], gold[plain])
     probabilities = softmax(logits[plain, :labels] / temperature)
     asked = sigmoid(logits[:, labels:])
+    ordinary = flags[:, 0] == 0
+    calm_at = float(asked[~ordinary, 0].min() / CALM_MARGIN) if flags[:, 0].any() else 0.0
+    heard = (rules == ALWAYS) | ((rules == UNLESS_CALMED) & (asked[:, 0] >= calm_at))
     return Calibration(
         temperature=temperature,
         include_at=label_thresholds(probabilities, gold[plain], coverage, costs),
         route_at=route_thresholds(probabilities, gold[plain], accuracy),
         coverage=coverage,
-        emergency_at=flag_threshold(asked[flags[:, 0] == 0, 0], FALSE_ALARMS),
-        calm_at=float(asked[flags[:, 0] == 1, 0].min() / CALM_MARGIN) if flags[:, 0].any() else 0.0,
+        emergency_at=alarm_threshold(asked[ordinary, 0], heard[ordinary], FALSE_ALARMS),
+        calm_at=calm_at,
         two_matters_at=flag_threshold(asked[plain, 1], 0.01),
     )
 
@@ -224,6 +248,7 @@ def calibrate_groups(
     logits: NDArray[np.floating],
     gold: Ints,
     flags: NDArray[np.floating],
+    rules: Ints,
     groups: NDArray[np.str_],
     *,
     names: Sequence[str],
@@ -241,6 +266,7 @@ def calibrate_groups(
         logits: As for `calibrate`.
         gold: As for `calibrate`.
         flags: As for `calibrate`.
+        rules: As for `calibrate`.
         groups: Shape (n,), the group of each message.
         names: Every group that serving knows.
         costs: As for `calibrate`.
@@ -251,7 +277,13 @@ def calibrate_groups(
     for name in names:
         chosen = groups == name if (groups == name).sum() >= MIN_GROUP else np.ones(len(groups), dtype=bool)
         found[name] = calibrate(
-            logits[chosen], gold[chosen], flags[chosen], costs=costs, coverage=coverage, accuracy=accuracy
+            logits[chosen],
+            gold[chosen],
+            flags[chosen],
+            rules[chosen],
+            costs=costs,
+            coverage=coverage,
+            accuracy=accuracy,
         )
     plain, labels = ~flags.any(axis=1), len(costs)
     temperatures = np.array([found[str(name)].temperature for name in groups[plain]])

@@ -227,7 +227,7 @@ class DepartmentClassifier:
 def _calibrated_anew(folder: Path, manifest: dict[str, Any], coverage: float) -> dict[str, Calibration]:
     with np.load(folder / VALID) as kept:
         return calibrate_groups(
-            kept["logits"], kept["gold"], kept["flags"], kept["groups"], names=GROUPS,
+            kept["logits"], kept["gold"], kept["flags"], kept["rules"], kept["groups"], names=GROUPS,
             costs=np.array(manifest["costs"]), coverage=coverage, accuracy=float(manifest["routed_accuracy"]),
         )  # fmt: skip
 

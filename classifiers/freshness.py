@@ -11,6 +11,7 @@ from classifiers.errors import ModelNotLoaded
 
 DEFAULT_DATA = Path(__file__).resolve().parent.parent / "data"
 _CODE = (
+    "alarm",
     "artefact",
     "backbone",
     "calibrate",
@@ -21,6 +22,8 @@ _CODE = (
     "ngrams",
     "router",
     "runtime",
+    "safety",
+    "safety_rules",
     "tokens",
     "train",
 )

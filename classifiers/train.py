@@ -39,6 +39,8 @@ from torch import nn
 from tqdm import tqdm
 from transformers import AutoModel
 
+from classifiers import safety
+from classifiers.alarm import voice_of
 from classifiers.artefact import read_manifest, replacing, write_manifest
 from classifiers.backbone import DEFAULT, fetch_backbone
 from classifiers.calibrate import Calibration, calibrate_groups, fit_temperature, softmax
@@ -375,9 +377,12 @@ def ship(
     spoken = np.stack([ngrams.logits(text) for text in valid.texts])
     logits, exact = encoded + spoken, in_batches(model, valid.ids)
     groups = np.array([group_of(text) for text in valid.texts])
-    np.savez_compressed(folder / VALID, logits=logits, gold=valid.gold, flags=valid.flags, groups=groups)
+    rules = np.array([voice_of(safety.check(text)) for text in valid.texts])
+    np.savez_compressed(
+        folder / VALID, logits=logits, gold=valid.gold, flags=valid.flags, rules=rules, groups=groups
+    )
     calibrations = calibrate_groups(
-        logits, valid.gold, valid.flags, groups, names=GROUPS, costs=np.array(labels.costs),
+        logits, valid.gold, valid.flags, rules, groups, names=GROUPS, costs=np.array(labels.costs),
         coverage=recipe.coverage, accuracy=recipe.routed_accuracy,
     )  # fmt: skip
     temperatures = np.array([calibrations[group].temperature for group in groups])

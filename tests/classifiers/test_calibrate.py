@@ -9,7 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from classifiers.calibrate import (
+    ALWAYS,
+    SILENT,
+    SURE,
+    UNLESS_CALMED,
     Calibration,
+    alarm_threshold,
     calibrate,
     calibrate_groups,
     conformal_threshold,
@@ -50,7 +55,9 @@ def test_calibrated_confidence_matches_accuracy() -> None:
 def _calibrated(n: int, *, coverage: float, seed: int = 0) -> Calibration:
     logits, gold = _sample(n, 1.0, seed)
     flagged = np.concatenate([logits, np.full((n, 2), -5.0)], axis=1)
-    return calibrate(flagged, gold, np.zeros((n, 2)), costs=np.ones(6), coverage=coverage)
+    return calibrate(
+        flagged, gold, np.zeros((n, 2)), np.zeros(n, np.int64), costs=np.ones(6), coverage=coverage
+    )
 
 
 def test_sets_cover_as_promised_on_new_messages_overall_and_for_each_label() -> None:
@@ -79,23 +86,34 @@ def test_a_rare_label_of_a_small_group_is_held_to_what_it_needs_over_all_groups(
     groups = np.where(np.arange(3000) < 2900, "ja", "other")
     logits[gold == 0, 0] -= 2.0  # often missed
     flagged = np.concatenate([logits, np.full((3000, 2), -5.0)], axis=1)
+    silent = np.full(3000, SILENT)
     asked: Any = {
         "names": ("ja", "other"),
         "costs": np.array([1.0, 1, 1, 1, 1, 4]),
         "coverage": 0.9,
         "accuracy": 0.9,
     }
-    found = calibrate_groups(flagged, gold, np.zeros((3000, 2)), groups, **asked)
+    found = calibrate_groups(flagged, gold, np.zeros((3000, 2)), silent, groups, **asked)
     alone = calibrate(
-        flagged[2900:], gold[2900:], np.zeros((100, 2)), costs=np.ones(6), coverage=0.9, accuracy=0.9
+        flagged[2900:],
+        gold[2900:],
+        np.zeros((100, 2)),
+        silent[2900:],
+        costs=np.ones(6),
+        coverage=0.9,
+        accuracy=0.9,
     )
     assert found["other"].temperature == alone.temperature
     assert found["other"].include_at[0] < alone.include_at[0]
     assert found["other"].include_at[5] < alone.include_at[5]
-    few = calibrate_groups(flagged[:2950], gold[:2950], np.zeros((2950, 2)), groups[:2950], **asked)
+    few = calibrate_groups(
+        flagged[:2950], gold[:2950], np.zeros((2950, 2)), silent[:2950], groups[:2950], **asked
+    )
     assert (
         few["other"].temperature
-        == calibrate(flagged[:2950], gold[:2950], np.zeros((2950, 2)), costs=np.ones(6)).temperature
+        == calibrate(
+            flagged[:2950], gold[:2950], np.zeros((2950, 2)), silent[:2950], costs=np.ones(6)
+        ).temperature
     )
 
 
@@ -133,6 +151,35 @@ def test_a_flag_is_raised_by_few_ordinary_messages() -> None:
     assert 0 < (ordinary >= threshold).sum() <= 5
     assert flag_threshold(np.zeros(10), 0.005) == 0.01
     assert flag_threshold(np.zeros(0), 0.005) == 1.0
+
+
+def test_what_the_rules_raise_leaves_less_to_the_model() -> None:
+    ordinary = np.random.default_rng(0).uniform(0.0, 0.3, 1000)
+    heard = np.arange(1000) < 12
+    alone = alarm_threshold(ordinary, np.zeros(1000, bool), 0.02)
+    beside = alarm_threshold(ordinary, heard, 0.02)
+    assert 0 < (heard | (ordinary >= beside)).sum() <= 20
+    assert 12 < (ordinary >= alone).sum() <= 20
+    assert beside > alone
+    loud = np.full(1000, 0.9)
+    assert alarm_threshold(loud, heard, 0.02) == SURE  # a certain model is heard all the same
+
+
+def test_a_rule_that_the_model_calms_leaves_it_room() -> None:
+    rng = np.random.default_rng(0)
+    emergency = np.repeat([0.0, 1.0], 500)
+    logits = np.zeros((1000, 8))
+    logits[:, 6] = np.where(emergency == 1, 6.0, rng.uniform(-9.0, 0.0, 1000))
+    logits[:, 7] = -5.0
+    flags = np.stack([emergency, np.zeros(1000)], axis=1)
+    gold = np.arange(1000) % 6
+
+    def at(rule: int) -> float:
+        rules = np.where(np.arange(1000) < 5, rule, SILENT)
+        return calibrate(logits, gold, flags, rules, costs=np.ones(6)).emergency_at
+
+    logits[:5, 6] = -20.0
+    assert at(SILENT) == at(UNLESS_CALMED) < at(ALWAYS)
 
 
 def test_a_large_logit_is_a_certain_yes() -> None:
