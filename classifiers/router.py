@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -159,6 +160,49 @@ def in_batches(module: nn.Module, rows: Sequence[Ids]) -> Floats:
         for i, row in zip(batch, module(*pad([rows[k] for k in batch])).float().numpy(), strict=True):
             outputs[i] = row
     return np.stack([outputs[i] for i in range(len(rows))])
+
+
+class WeightAverage:
+    """The running mean of the weights that a model trains."""
+
+    def __init__(self, model: nn.Module, keep: float) -> None:
+        """Start from the model as it is.
+
+        Args:
+            model: Its weights are read at every `update`.
+            keep: Share of the last mean in the next; at first a plain mean of all steps so far.
+        """
+        self._keep, self._steps = keep, 0
+        self._trained = [p for p in model.parameters() if p.requires_grad]
+        self._mean = [p.detach().clone() for p in self._trained]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the weights of this step."""
+        self._steps += 1
+        keep = min(self._keep, (1 + self._steps) / (2 + self._steps))
+        torch._foreach_lerp_(self._mean, [p.detach() for p in self._trained], 1 - keep)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The model holds the mean while the block runs, and its own weights after it."""
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        for weight, mean in zip(self._trained, self._mean, strict=True):
+            held = weight.detach().clone()
+            weight.copy_(mean)
+            mean.copy_(held)
+
+
+def warm_then_half(step: int, steps: int, warmup: float) -> float:
+    """Factor of the learning rate: rises over the share ``warmup`` of the steps, halves in the middle."""
+    return min((step + 1) / max(1, int(steps * warmup)), 1.0 if step < steps / 2 else 0.5)
 
 
 def warm_then_fall(step: int, steps: int, warmup: float) -> float:

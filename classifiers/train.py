@@ -9,7 +9,7 @@ from there (LP-FT), keeping the epoch that explains the validation set best; 4. 
 7. write the folder in one step, with metrics, model card and hashes.
 
 Source: LP-FT, Kumar et al. 2022, arXiv:2202.10054; several draws of dropout for one run of the encoder,
-Inoue 2019, arXiv:1905.09788.
+Inoue 2019, arXiv:1905.09788; averaged weights, Polyak and Juditsky 1992, doi:10.1137/0330046.
 """
 
 from __future__ import annotations
@@ -59,12 +59,13 @@ from classifiers.router import (
     Floats,
     Ids,
     Router,
+    WeightAverage,
     in_batches,
     loss_of,
     pad,
     shuffled_batches,
     targets,
-    warm_then_fall,
+    warm_then_half,
 )
 from classifiers.runtime import open_session, run_one
 from classifiers.tokens import TextToIds, clean, encode, load_tokenizer, runs, unknown_share
@@ -87,6 +88,9 @@ class Recipe:
     weight_decay: float = 0.01
     warmup: float = 0.1
     """Share of all steps."""
+    average: float = 0.998
+    """What is kept is the running mean of the weights, each step's mean holding this share of the last one's;
+    so the rate need not fall to zero."""
     probe_c: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1)
     probe_messages: int = 5000
     """Of the training set: enough for a head to start from, in a third of the time."""
@@ -258,23 +262,24 @@ def fine_tune(
     optimizer = _optimizer(model, recipe)
     steps = recipe.max_epochs * -(-len(data["train"].ids) // recipe.batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: warm_then_fall(step, steps, recipe.warmup)
+        optimizer, lambda step: warm_then_half(step, steps, recipe.warmup)
     )
+    average = WeightAverage(model, recipe.average)
     rng = random.Random(recipe.seed)  # noqa: S311  (shuffling, not secrecy)
     history = [{"epoch": 0.0, "bf16": float(bf16), **_validate(model, data["valid"], bf16=bf16)}]
     best, kept = history[0]["valid_loss"], copy.deepcopy(model.state_dict())
     for epoch in range(1, recipe.max_epochs + 1):
         began = time.monotonic()
         loss = _one_epoch(
-            model, data["train"], recipe, optimizer, schedule, rng, bf16=bf16, title=f"epoch {epoch}"
+            model, data["train"], recipe, optimizer, schedule, average, rng, bf16=bf16, title=f"epoch {epoch}"
         )
-        history.append(
-            {"epoch": float(epoch), "train_loss": loss, **_validate(model, data["valid"], bf16=bf16),
-             "seconds": round(time.monotonic() - began, 1)}
-        )  # fmt: skip
+        with average.in_place():
+            found = _validate(model, data["valid"], bf16=bf16)
+            if found["valid_loss"] < best:
+                best, kept = found["valid_loss"], copy.deepcopy(model.state_dict())
+        seconds = round(time.monotonic() - began, 1)
+        history.append({"epoch": float(epoch), "train_loss": loss, **found, "seconds": seconds})
         tqdm.write(json.dumps(history[-1]), file=sys.stderr)
-        if history[-1]["valid_loss"] < best:
-            best, kept = history[-1]["valid_loss"], copy.deepcopy(model.state_dict())
         since = epoch - min(history, key=lambda record: record["valid_loss"])["epoch"]
         if since >= recipe.patience:
             break
@@ -288,6 +293,7 @@ def _one_epoch(
     recipe: Recipe,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LambdaLR,
+    average: WeightAverage,
     rng: random.Random,
     *,
     bf16: bool,
@@ -311,6 +317,7 @@ def _one_epoch(
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
+        average.update()
         total += loss.item() * len(batch)
     return total / len(data.ids)
 

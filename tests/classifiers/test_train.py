@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from classifiers.artefact import replacing
 from classifiers.dataset import load_labels, load_split
 from classifiers.department import DepartmentClassifier
 from classifiers.errors import BadDataset
-from classifiers.router import Encoded, by_length, shuffled_batches
+from classifiers.router import Encoded, WeightAverage, by_length, shuffled_batches
 from classifiers.train import Recipe, is_fresh, train
 
 
@@ -115,6 +116,31 @@ def test_a_failed_replacement_keeps_the_old_folder(tmp_path: Path) -> None:
         (scratch / "new").write_text("2")
     assert [p.name for p in folder.iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_the_average_stands_in_for_the_weights_and_goes_again() -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(model.weight, 2.0)
+    average = WeightAverage(model, keep=0.75)
+    for value in (4.0, 10.0):
+        torch.nn.init.constant_(model.weight, value)
+        average.update()
+    with average.in_place():
+        between = model.weight.item()
+    assert model.weight.item() == 10.0
+    with average.in_place():
+        assert model.weight.item() == between
+    assert 2.0 < between < 10.0
+
+
+def test_an_average_follows_weights_that_stay_put() -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    average = WeightAverage(model, keep=0.75)
+    torch.nn.init.constant_(model.weight, 3.0)
+    for _ in range(60):
+        average.update()
+    with average.in_place():
+        assert model.weight.item() == pytest.approx(3.0, abs=1e-4)
 
 
 def test_every_message_is_in_one_batch() -> None:
