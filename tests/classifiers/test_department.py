@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from classifiers.calibrate import sigmoid
-from classifiers.department import FRONT_DESK, DepartmentClassifier
+from classifiers.department import FRONT_DESK, SECOND_AT, DepartmentClassifier
 from classifiers.errors import EmptyText, ModelNotLoaded
 
 STRANGE = [
@@ -117,8 +117,19 @@ def test_two_matters_name_both_departments(copy: Path) -> None:
 def test_a_second_matter_that_the_model_hardly_sees_is_none(copy: Path) -> None:
     _edit_manifest(copy, calibration=_limits(0.02, 0.5, 0.0, two_matters_at=0.0))
     found = DepartmentClassifier(copy).predict("ごみの日はいつ")
-    assert sorted(found.probabilities.values())[-2] < 0.002
+    assert sorted(found.probabilities.values())[-2] < SECOND_AT
     assert (found.department, found.also) == ("waste", "")
+
+
+def test_the_second_matter_is_the_next_department_and_no_exit(copy: Path) -> None:
+    _edit_manifest(copy, calibration=_limits(1.0, 0.5, 0.0, two_matters_at=0.9))
+    model = DepartmentClassifier(copy)
+    scores = dict.fromkeys(model.labels, -9.0) | {"waste": 5.0, "small_talk": 3.0, "tax": 1.0}
+    logits = np.array([*scores.values(), -9.0, 9.0], np.float32)
+    found = model._decide(logits, model._calibrations["ja"])
+    assert (found.department, found.also) == ("waste", "tax")
+    logits[model.labels.index("small_talk")] = 9.0
+    assert model._decide(logits, model._calibrations["ja"]).also == ""
 
 
 def test_two_matters_with_a_third_candidate_go_to_the_front_desk(copy: Path) -> None:
