@@ -19,10 +19,11 @@ def raises_alarm(flag: SafetyFlag | None, prediction: Prediction | None) -> bool
         flag: What `classifiers.safety.check` found.
         prediction: What the routing said of the same message.
     """
-    if flag is None:
+    voice = voice_of(flag)
+    if voice == SILENT:
         return prediction is not None and prediction.emergency
-    calmed = prediction is not None and prediction.calm and flag.kind not in NEVER_DOUBTED
-    return not calmed
+    calmed = prediction is not None and prediction.calm
+    return voice == ALWAYS or not calmed
 
 
 def voice_of(flag: SafetyFlag | None) -> int:

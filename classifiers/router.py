@@ -163,7 +163,10 @@ def in_batches(module: nn.Module, rows: Sequence[Ids]) -> Floats:
 
 
 class WeightAverage:
-    """The running mean of the weights that a model trains."""
+    """The running mean of the weights that a model trains.
+
+    torch's own `AveragedModel` would copy and average the frozen word table at every step as well.
+    """
 
     def __init__(self, model: nn.Module, keep: float) -> None:
         """Start from the model as it is.
