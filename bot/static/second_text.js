@@ -6,6 +6,7 @@ const secondForm = document.getElementById("approve");
 if (secondForm) {
   const box = document.getElementById("second");
   let timer = 0;
+  let checks = 0;
 
   const post = async (url, want) => {
     const data = new FormData(secondForm);
@@ -34,9 +35,11 @@ if (secondForm) {
   const check = async () => {
     const findings = document.getElementById("second-findings");
     if (!findings) return;
+    const mine = (checks += 1);
     try {
       const open = findings.querySelector("details")?.open;
       const checked = await post(box.dataset.check);
+      if (mine !== checks) return;
       findings.replaceChildren(...checked.body.childNodes);
       if (open) findings.querySelector("details")?.setAttribute("open", "");
     } catch {
