@@ -124,7 +124,8 @@ def test_the_average_stands_in_for_the_weights_and_goes_again() -> None:
     average = WeightAverage(model, keep=0.75)
     for value in (4.0, 10.0):
         torch.nn.init.constant_(model.weight, value)
-        average.update()
+        for _ in range(WeightAverage.EVERY):
+            average.update()
     with average.in_place():
         between = model.weight.item()
     assert model.weight.item() == 10.0
@@ -137,7 +138,7 @@ def test_an_average_follows_weights_that_stay_put() -> None:
     model = torch.nn.Linear(1, 1, bias=False)
     average = WeightAverage(model, keep=0.75)
     torch.nn.init.constant_(model.weight, 3.0)
-    for _ in range(60):
+    for _ in range(60 * WeightAverage.EVERY):
         average.update()
     with average.in_place():
         assert model.weight.item() == pytest.approx(3.0, abs=1e-4)
