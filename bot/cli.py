@@ -434,12 +434,13 @@ def evaluate_routing(data: Path | None, pictures: Path | None) -> None:
 
     Example: madoguchi evaluate routing --pictures /tmp/curves
     """
+    from bot.services import plain_encoder_dir
     from classifiers.curves import coverage_svg, reliability_svg
     from classifiers.evaluate import evaluate as run
 
     settings = _settings()
     path = data or settings.city_dir / "inquiries" / "test.jsonl"
-    frozen = settings.data_dir / "encoder"
+    frozen = plain_encoder_dir(settings)
     report = run(_champion(settings), path, backbone=frozen if frozen.exists() else None)
     if pictures:
         pictures.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,8 @@
 
 ``python -m bot.evaluation`` learns the weights of the search anew from the tuning questions and writes them
 to ``responders/weights.json``: the same result every time. With ``--reader`` it trains the reader
-(``classifiers/reader.npz``) instead; after it ``madoguchi setup``, and the weights again.
+(``classifiers/reader.npz``) instead, with ``--retriever`` the search's encoder
+(``classifiers/retriever.npz``); after each ``madoguchi setup``, and the weights again.
 """
 
 import hashlib
@@ -18,15 +19,18 @@ import yaml
 from bot import modes, services
 from bot.db import make_engine, transaction
 from bot.settings import Settings
+from classifiers.encoder import Encoder
 from responders import evaluate as measures
 from responders.checks import Register
 from responders.knowledge import Passage, read_folder, read_jsonl, split_passages
-from responders.learn import held_back, learn, near_misses
+from responders.learn import held_back, learn, near_misses, sought
 from responders.ranking import FILE, Weights, shipped
 from responders.retrieve import Index
 
 LEARNT_ON = date(2026, 11, 24)
 """Which articles are valid for the tuning questions."""
+PRACTICE = "practice-"
+"""How the ids of the articles begin that are for learning only."""
 LEXICAL = 920
 """How many tuning questions the weights without an encoder are learnt from; see docs/decisions/0011."""
 
@@ -40,12 +44,13 @@ def search(settings: Settings, queries: Path | None, knowledge: Path | None) -> 
         knowledge: Articles as `madoguchi knowledge import` takes them.
     """
     passages, index = city_index(settings, knowledge)
+    plain = Encoder(services.plain_encoder_dir(settings))
     asked = (
         measures.load_judged(queries)
         if queries
         else measures.queries_of(measures.load_cases(_cases(settings)))
     )
-    table = measures.evaluate_search(asked, passages, index, services.load_embed(settings))
+    table = measures.evaluate_search(asked, passages, index, plain.embed)
     return {"queries": len(asked), "passages": len(passages), **table}
 
 
@@ -120,21 +125,35 @@ def _cases(settings: Settings) -> Path:
     return settings.city_dir / "evaluation" / "drafts.jsonl"
 
 
-def city_index(
-    settings: Settings, knowledge: Path | None = None, weights: Weights | None = None
-) -> tuple[list[Passage], Index]:
-    """Passages and index of the city's articles, or of those in a folder or JSONL, made from the files.
+def city_index(settings: Settings, knowledge: Path | None = None) -> tuple[list[Passage], Index]:
+    """Passages and index of the city's articles, or of those in a folder or JSONL, made from the files."""
+    return _indexed(settings, _passages(knowledge or settings.city_dir / "knowledge"))
 
-    With weights of the caller's own, which are for learning, nothing is read beside the question.
-    """
-    path = knowledge or settings.city_dir / "knowledge"
+
+def _passages(path: Path) -> list[Passage]:
     articles = read_folder(path) if path.is_dir() else read_jsonl(path)
-    passages = [passage for article in articles for passage in split_passages(article)]
+    return [passage for article in articles for passage in split_passages(article)]
+
+
+def _indexed(
+    settings: Settings, passages: list[Passage], weights: Weights | None = None
+) -> tuple[list[Passage], Index]:
     embed_passages = services.load_embed(settings, "passage")
     vectors = embed_passages([p.ranked for p in passages]) if embed_passages else None
     read = services.load_reader(settings) if weights is None else None
     index = Index(passages, vectors, services.load_embed(settings), weights, read)
     return list(index.passages), index
+
+
+def _learning_index(settings: Settings, weights: Weights) -> tuple[list[Passage], Index]:
+    """Nothing is read beside the question."""
+    return _indexed(settings, _learning_passages(settings), weights)
+
+
+def _learning_passages(settings: Settings) -> list[Passage]:
+    """Of the city's articles and of those that are for practice only."""
+    practice = settings.city_dir / "evaluation" / "practice.jsonl"
+    return _passages(settings.city_dir / "knowledge") + _passages(practice)
 
 
 def register(settings: Settings) -> Register:
@@ -151,13 +170,14 @@ def register(settings: Settings) -> Register:
 def learn_weights(settings: Settings) -> dict[str, Any]:
     """Learn the search's weights for each kind of index and write them down; what each reaches."""
     cases = _tuning(settings)
-    passages, index = city_index(settings, weights=Weights.neutral())
-    dense, report_dense = learn(cases, index, LEARNT_ON)
-    lexical, report_lexical = learn(cases[:LEXICAL], Index(passages, weights=Weights.neutral()), LEARNT_ON)
+    unseen = [case for case in cases if held_back(case)]
+    passages, index = _learning_index(settings, Weights.neutral())
+    dense, report_dense = learn(unseen, index, LEARNT_ON)
+    city = [p for p in passages if not p.article.startswith(PRACTICE)]
+    lexical, report_lexical = learn(cases[:LEXICAL], Index(city, weights=Weights.neutral()), LEARNT_ON)
     reading = Index(
         passages, index.vectors, services.load_embed(settings), dense, services.load_reader(settings)
     )
-    unseen = [case for case in cases if held_back(case)]
     read, report_read = learn(unseen, reading, LEARNT_ON, dense)
     written = {"dense": dense.written(), "lexical": lexical.written(), "read": read.written()}
     FILE.write_text(json.dumps(written, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -170,8 +190,22 @@ def train_reader(settings: Settings) -> Path:
     from classifiers.train_reader import train_reader as train
 
     cases = [case for case in _tuning(settings) if not held_back(case)]
-    _, index = city_index(settings, weights=shipped("dense"))
+    _, index = _learning_index(settings, shipped("dense"))
     return train(list(near_misses(cases, index, LEARNT_ON)), fetch_backbone(settings.backbone))
+
+
+def train_retriever(settings: Settings) -> Path:
+    """Teach the search's encoder by the questions that the weights are not learnt from; twenty minutes."""
+    from classifiers.backbone import fetch_backbone
+    from classifiers.train_retriever import Sought
+    from classifiers.train_retriever import train_retriever as train
+
+    cases = [case for case in _tuning(settings) if not held_back(case)]
+    plain = Encoder(services.plain_encoder_dir(settings))
+    passages = _learning_passages(settings)
+    vectors = plain.embed([p.ranked for p in passages], "passage")
+    questions = [Sought(*one) for one in sought(cases, passages, vectors, plain.embed)]
+    return train(questions, fetch_backbone(settings.backbone))
 
 
 def _tuning(settings: Settings) -> list[measures.Case]:
@@ -185,5 +219,7 @@ if __name__ == "__main__":
     settings = Settings()  # type: ignore[call-arg]
     if "--reader" in sys.argv:
         print(train_reader(settings))  # noqa: T201
+    elif "--retriever" in sys.argv:
+        print(train_retriever(settings))  # noqa: T201
     else:
         print(json.dumps(learn_weights(settings), ensure_ascii=False, indent=1))  # noqa: T201

@@ -14,8 +14,10 @@ from bot.db import make_engine, migrate, transaction
 from bot.drafting import load_frame
 from bot.models import FRONT_DESK, Department, Role, Staff
 from bot.settings import Settings
+from classifiers import encoder, reader
+from classifiers.artefact import folder_name
+from classifiers.encoder import BACKBONE
 from classifiers.freshness import is_fresh
-from classifiers.reader import BACKBONE, folder_name
 
 ROOT = Path(__file__).resolve().parent.parent
 RASA_PYTHON = ROOT / ".venv-rasa/bin/python"
@@ -65,22 +67,34 @@ def install(settings: Settings, *, demo: bool) -> None:
 
 def fetch_models(settings: Settings) -> None:
     """The encoder and, unless another endpoint or file is named, the language model."""
-    link = services.encoder_dir(settings)
+    link = services.plain_encoder_dir(settings)
     if not (link / "encoder.onnx").exists():
         say(f"Preparing the encoder ({settings.backbone}) …")
         from classifiers.backbone import fetch_backbone
 
         _point(link, fetch_backbone(settings.backbone))
-    reader = services.reader_dir(settings)
-    if settings.backbone == BACKBONE and reader.resolve().name != folder_name():
-        say("Preparing the reader …")
-        from classifiers.train_reader import fetch_reader
-
-        _point(reader, fetch_reader(link))
+    if settings.backbone == BACKBONE:
+        add_updates(settings, link)
     if not settings.llm_base_url and settings.llm_model_path is None:
         from responders.fetch import fetch_model
 
         fetch_model()
+
+
+def add_updates(settings: Settings, backbone: Path) -> None:
+    """The search's encoder and the reader, from the encoder and what questions taught it."""
+    link = services.encoder_dir(settings)
+    if link.resolve().name != folder_name(encoder.UPDATES):
+        say("Preparing the encoder of the search …")
+        from classifiers.train_retriever import fetch_retriever
+
+        _point(link, fetch_retriever(backbone))
+    link = services.reader_dir(settings)
+    if link.resolve().name != folder_name(reader.UPDATES):
+        say("Preparing the reader …")
+        from classifiers.train_reader import fetch_reader
+
+        _point(link, fetch_reader(backbone))
 
 
 def _point(link: Path, folder: Path) -> None:

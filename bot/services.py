@@ -18,18 +18,24 @@ from bot.settings import Settings
 from bot.triage import Brain
 from bot.workflow import Services
 from channels.webchat import WebChatSender
-from classifiers.encoder import Encoder
+from classifiers.encoder import BACKBONE, Encoder
 from classifiers.errors import ClassifierError
-from classifiers.reader import BACKBONE, Reader
+from classifiers.reader import Reader
 from responders.llm import Llm
 from responders.retrieve import Embed, Read
 
 log = logging.getLogger(__name__)
 
 
-def encoder_dir(settings: Settings) -> Path:
-    """Where ``madoguchi setup`` points to the encoder of the knowledge search."""
+def plain_encoder_dir(settings: Settings) -> Path:
+    """Where ``madoguchi setup`` points to the encoder as it came."""
     return settings.data_dir / "encoder"
+
+
+def encoder_dir(settings: Settings) -> Path:
+    """The encoder of the knowledge search: the taught one, or a site's own as it came."""
+    taught = settings.backbone == BACKBONE
+    return settings.data_dir / "retriever" if taught else plain_encoder_dir(settings)
 
 
 def reader_dir(settings: Settings) -> Path:

@@ -61,6 +61,11 @@ def read_manifest(folder: Path, *, only: Collection[str] | None = None) -> dict[
     return manifest
 
 
+def folder_name(updates: Path) -> str:
+    """Of the folder that is built from a file of learnt updates: another one after they were learnt anew."""
+    return f"{updates.stem}-{file_hash(updates)[:12]}"
+
+
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
     """A scratch folder that takes the place of ``folder`` when the block ends without an error.

@@ -1,4 +1,4 @@
-"""Sentence vectors for the knowledge search, from the plain pretrained encoder."""
+"""Sentence vectors for the knowledge search, from a pretrained encoder: plain, or taught by questions."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ from classifiers.errors import ModelNotLoaded
 from classifiers.runtime import open_session, run_one
 from classifiers.tokens import encode, load_tokenizer
 
+UPDATES = Path(__file__).with_name("retriever.npz")
+"""What questions taught the encoder named `BACKBONE`, see `classifiers.train_retriever`."""
+BACKBONE = "e5-small"
+"""The encoder that the updates of retriever and reader were learnt for; another one is used as it is."""
 WORKERS = 2
 """Texts in work at once; onnxruntime works outside Python's lock."""
 
 
 class Encoder:
-    """A frozen encoder: text in, one unit vector out."""
+    """Text in, one unit vector out."""
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         """Load and verify the exported encoder.
 
         Args:
-            folder: From `classifiers.backbone.fetch_backbone`.
+            folder: From `classifiers.backbone.fetch_backbone`, or taught, from
+                `classifiers.train_retriever.fetch_retriever`.
             threads: CPU threads within one text.
 
         Raises:

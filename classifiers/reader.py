@@ -16,14 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from classifiers.artefact import file_hash, read_manifest
+from classifiers.artefact import read_manifest
 from classifiers.errors import ModelNotLoaded
 from classifiers.runtime import open_session, run_one
 from classifiers.tokens import TextToIds, encode, load_tokenizer
 
-ADAPTERS = Path(__file__).with_name("reader.npz")
-BACKBONE = "e5-small"
-"""The encoder that the updates were learnt for; another one has no reader."""
+UPDATES = Path(__file__).with_name("reader.npz")
 HEAD = "head.npz"
 MAX_QUESTION, MAX_TITLE, MAX_SENTENCE, MAX_WINDOW = 64, 48, 96, 448
 """In tokens; more sentences than fit a window are read in several."""
@@ -75,11 +73,6 @@ class Reader:
         centred = pooled - pooled.mean(axis=1, keepdims=True)
         normed = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5)
         return np.asarray(normed @ self._weight + self._bias, np.float32)
-
-
-def folder_name(adapters: Path = ADAPTERS) -> str:
-    """Of the folder that is built from these updates: another one after they were learnt anew."""
-    return f"reader-{file_hash(adapters)[:12]}"
 
 
 def lay_out(

@@ -1,16 +1,14 @@
 """Train the reader, and build what is served from the encoder and the learnt updates.
 
-The encoder itself stays as it is; beside each of its linear layers two thin matrices learn. What is kept in
-the repository is only these (``reader.npz``); `fetch_reader` adds them to the encoder's weights.
-
-Source: low-rank adaptation, Hu et al. 2021, arXiv:2106.09685.
+What is kept in the repository is only the updates and the head (``reader.npz``); `fetch_reader` adds them to
+the encoder's weights.
 """
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,20 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
-from transformers import AutoModel
 
-from classifiers.artefact import read_manifest, replacing, write_manifest
+from classifiers.adapters import adapt, learnt, load, merged
+from classifiers.artefact import folder_name, read_manifest, replacing, write_manifest
 from classifiers.backbone import cache_root
 from classifiers.errors import ModelNotLoaded
 from classifiers.export import export_int8
-from classifiers.reader import ADAPTERS, HEAD, Ids, folder_name, lay_out
+from classifiers.reader import HEAD, UPDATES, Ids, lay_out
 from classifiers.router import pad, warm_then_fall
 from classifiers.tokens import load_tokenizer
-
-RANK = 16
-SCALE = 2.0
-"""By how much an update counts: fixed, so that learning rates mean the same at every rank."""
-
 
 Example = tuple[str, Sequence[str], Sequence[bool]]
 """An article beside a question: its title, its sentences, and which of them answer; perhaps none."""
@@ -54,31 +47,12 @@ class Recipe:
     threads: int = 2
 
 
-class _Updated(nn.Module):
-    """A frozen linear layer and the two thin matrices that learn beside it."""
-
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__()
-        self.layer = layer
-        self.down = nn.Parameter(torch.randn(RANK, layer.in_features) / layer.in_features**0.5)
-        self.up = nn.Parameter(torch.zeros(layer.out_features, RANK))
-
-    def forward(self, states: Tensor) -> Tensor:
-        """The layer's output and the update's."""
-        update = nn.functional.linear(nn.functional.linear(states, self.down), self.up)
-        whole: Tensor = self.layer(states) + SCALE * update
-        return whole
-
-
 class _Marker(nn.Module):
     """Windows to one score per sentence, for training."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
-        for parameter in encoder.parameters():
-            parameter.requires_grad = False
-        for module, name, layer in list(_linear_layers(encoder)):
-            setattr(module, name, _Updated(layer))
+        self.learning = adapt(encoder)
         self.encoder = encoder
         width = int(encoder.config.hidden_size)  # type: ignore[union-attr,arg-type]
         self.head = nn.Linear(width, 1)
@@ -115,7 +89,7 @@ class _States(nn.Module):
 def train_reader(
     questions: Sequence[tuple[str, Sequence[Example]]],
     backbone: Path,
-    out: Path = ADAPTERS,
+    out: Path = UPDATES,
     recipe: Recipe | None = None,
 ) -> Path:
     """Learn the updates; about half an hour for 2,000 questions on two idle cores.
@@ -132,7 +106,7 @@ def train_reader(
     recipe = recipe or Recipe()
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
-    model = _Marker(_load(backbone)).eval()  # without dropout: the updates are small
+    model = _Marker(load(backbone)).eval()  # without dropout: the updates are small
     batches = _encoded(questions, backbone)
     steps = recipe.epochs * -(-len(batches) // recipe.questions)
     optimizer, schedule = _optimizer(model, recipe, steps)
@@ -155,10 +129,9 @@ def _optimizer(
     model: _Marker, recipe: Recipe, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """Rates rise, then fall to zero at the last of the steps."""
-    learnt = [p for p in model.encoder.parameters() if p.requires_grad]
     groups = [
         {"params": list(model.head.parameters()), "lr": recipe.head_rate},
-        {"params": learnt, "lr": recipe.rate},
+        {"params": model.learning, "lr": recipe.rate},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(
@@ -206,53 +179,33 @@ def _loss(model: _Marker, batch: Sequence[_Encoded], recipe: Recipe) -> Tensor:
     return total / len(batch)
 
 
-def fetch_reader(backbone: Path, cache_dir: Path | None = None, adapters: Path = ADAPTERS) -> Path:
+def fetch_reader(backbone: Path, cache_dir: Path | None = None, updates: Path = UPDATES) -> Path:
     """Give the folder of the reader, making it on the first call (half a minute).
 
     Args:
         backbone: Folder of the encoder that the updates were learnt for, `classifiers.backbone.DEFAULT`.
         cache_dir: Default: `classifiers.backbone.cache_root`.
-        adapters: From `train_reader`.
+        updates: From `train_reader`.
     """
-    folder = (cache_dir or cache_root()) / folder_name(adapters)
+    folder = (cache_dir or cache_root()) / folder_name(updates)
     try:
         read_manifest(folder)
     except ModelNotLoaded:
-        with np.load(adapters) as kept, replacing(folder) as scratch:
+        with np.load(updates) as kept, replacing(folder) as scratch:
             _build(backbone, dict(kept), scratch)
     return folder
 
 
 def _build(backbone: Path, updates: dict[str, np.ndarray[Any, Any]], folder: Path) -> None:
-    encoder = _load(backbone)
-    with torch.no_grad():
-        for name, layer in encoder.named_modules():
-            if f"{name}.down" in updates:
-                down, up = (torch.from_numpy(updates[f"{name}.{part}"]).float() for part in ("down", "up"))
-                layer.weight += SCALE * up @ down
-    export_int8(_States(encoder).eval(), folder / "reader.onnx")
+    export_int8(_States(merged(backbone, updates)).eval(), folder / "reader.onnx")
     np.savez(folder / HEAD, weight=updates["head.weight"].astype(np.float32), bias=updates["head.bias"][0])
     (folder / "tokenizer.json").write_bytes((backbone / "tokenizer.json").read_bytes())
     write_manifest(folder)
 
 
-def _load(backbone: Path) -> Any:  # noqa: ANN401
-    return AutoModel.from_pretrained(backbone, dtype=torch.float32, attn_implementation="eager")
-
-
-def _linear_layers(encoder: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
-    layers: Any = encoder.encoder
-    for module in layers.modules():
-        for name, child in module.named_children():
-            if isinstance(child, nn.Linear):
-                yield module, name, child
-
-
 def _save(model: _Marker, out: Path) -> None:
-    learnt = {n: p.detach().numpy() for n, p in model.encoder.named_parameters() if p.requires_grad}
     head = {
-        "head.weight": model.head.weight[0].detach().numpy(),
-        "head.bias": model.head.bias.detach().numpy(),
+        "head.weight": model.head.weight[0].detach().numpy().astype(np.float16),
+        "head.bias": model.head.bias.detach().numpy().astype(np.float16),
     }
-    kept: dict[str, Any] = {name: values.astype(np.float16) for name, values in (learnt | head).items()}
-    np.savez_compressed(out, **kept)
+    np.savez_compressed(out, **learnt(model.encoder), **head)  # type: ignore[arg-type]

@@ -20,8 +20,10 @@ from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
 from responders.evaluate import Case
+from responders.japanese import official
+from responders.knowledge import Passage
 from responders.ranking import AGAIN, ANSWER, ARTICLE, SENTENCE, Weights
-from responders.retrieve import Index, Question, Ranking
+from responders.retrieve import Embed, Index, Question, Ranking
 
 FOLDS = 8
 WRONGLY_ROUTED = 0.08
@@ -113,6 +115,47 @@ def near_misses(
             answers = [(p.article, p.text) in asked.case.gold for p in passages]
             found.append((passages[0].article_title, [p.ranked for p in passages], answers))
         yield asked.case.text, found
+
+
+MISSES = 6
+"""Other articles' sentences that a question must learn not to find."""
+Sought = tuple[
+    str, frozenset[str], tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...]
+]
+"""A question; the ids of the articles that answer; their titles; the sentences that answer; their other
+sentences; and other articles' ids, each with its sentence nearest to the question."""
+
+
+def sought(
+    cases: Sequence[Case], passages: Sequence[Passage], vectors: NDArray[np.float32], embed: Embed
+) -> Iterator[Sought]:
+    """What an encoder learns from: each question that has an answer, with what to find and what not.
+
+    Args:
+        cases: Questions with their gold sentences; the others are passed over.
+        passages: Of all articles, titles included.
+        vectors: Of the passages' ``ranked``, shape (len(passages), dimensions).
+        embed: The encoder as it is, for questions.
+    """
+    whole: dict[str, list[Passage]] = {}
+    for passage in passages:
+        whole.setdefault(passage.article, []).append(passage)
+    for case in cases:
+        gold = [p for p in passages if (p.article, p.text) in case.gold]
+        if not gold:
+            continue
+        articles = frozenset(p.article for p in gold)
+        question = official(case.text)
+        nearest: dict[str, str] = {}
+        for i in np.argsort(-(vectors @ embed([question])[0])):
+            if passages[i].article not in articles:
+                nearest.setdefault(passages[i].article, passages[i].ranked)
+            if len(nearest) == MISSES:
+                break
+        own = [p for article in sorted(articles) for p in whole[article]]
+        titles = tuple(dict.fromkeys(official(p.article_title) for p in own))
+        beside = tuple(p.ranked for p in own if p.quotable and p not in gold)
+        yield question, articles, titles, tuple(p.ranked for p in gold), beside, tuple(nearest.items())
 
 
 def _with_again(index: Index, weights: Weights) -> Weights:

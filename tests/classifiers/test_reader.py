@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from classifiers.artefact import folder_name
 from classifiers.backbone import fetch_backbone
 from classifiers.errors import ModelNotLoaded
-from classifiers.reader import MAX_WINDOW, Reader, folder_name, lay_out
+from classifiers.reader import MAX_WINDOW, UPDATES, Reader, lay_out
 from classifiers.tokens import load_tokenizer
 from classifiers.train_reader import Example, Recipe, fetch_reader, train_reader
 from responders.knowledge import read_folder, split_passages
@@ -54,7 +55,7 @@ def test_it_is_built_once_for_the_same_updates(
     written = (folder / "reader.onnx").stat().st_mtime_ns
     assert fetch_reader(fetch_backbone(str(tiny_hub), cache_dir), cache_dir, updates) == folder
     assert (folder / "reader.onnx").stat().st_mtime_ns == written
-    assert folder.name == folder_name(updates) != folder_name()
+    assert folder.name == folder_name(updates) != folder_name(UPDATES)
 
 
 def test_an_altered_reader_is_not_used(small: tuple[Path, Path], tmp_path: Path) -> None:

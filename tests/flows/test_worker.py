@@ -60,7 +60,7 @@ def test_a_message_that_came_while_no_worker_lived_is_worked_later() -> None:
 
 def test_an_import_gets_its_vectors_without_a_question() -> None:
     with bench.rig() as opened:
-        (Path(opened.environment["MADOGUCHI_DATA_DIR"]) / "encoder").symlink_to(ROOT / "var" / "encoder")
+        (Path(opened.environment["MADOGUCHI_DATA_DIR"]) / "retriever").symlink_to(ROOT / "var" / "retriever")
         article = Article("picnic", "公園でのたき火", "roads_parks", "公園では、たき火はできません。")
         with transaction(opened.engine) as session:
             import_articles(session, [article], actor="test", embed=None)

@@ -131,17 +131,17 @@ def test_the_authored_set_is_whole_and_its_gold_sentences_stand_in_the_articles(
 
 
 def test_the_tuning_set_stands_apart_from_the_test_set() -> None:
-    from responders.knowledge import read_folder
+    from responders.knowledge import read_folder, read_jsonl
 
     data = Path(__file__).resolve().parents[2] / "data"
     tuning = load_cases(data / "evaluation" / "tuning.jsonl")
     tested = {_bare(c.text) for c in load_cases(data / "evaluation" / "drafts.jsonl")}
-    texts = {
-        (p.article, p.text) for a in read_folder(data / "knowledge") for p in split_passages(a) if p.quotable
-    }
+    known, practice = read_folder(data / "knowledge"), read_jsonl(data / "evaluation" / "practice.jsonl")
+    texts = {(p.article, p.text) for a in known + practice for p in split_passages(a) if p.quotable}
     assert [c.id for c in tuning if _bare(c.text) in tested] == []
     assert [gold for c in tuning for gold in c.gold if gold not in texts] == []
-    assert len({c.id for c in tuning}) == len({_bare(c.text) for c in tuning}) == len(tuning) == 3087
+    assert len({c.id for c in tuning}) == len({_bare(c.text) for c in tuning}) == len(tuning) == 5475
+    assert {a.id for a in practice}.isdisjoint(a.id for a in known)
 
 
 def _bare(text: str) -> str:
