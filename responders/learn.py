@@ -26,6 +26,8 @@ from responders.ranking import AGAIN, ANSWER, ARTICLE, SENTENCE, Weights
 from responders.retrieve import Embed, Index, Question, Ranking
 
 FOLDS = 8
+OURS = "tn-"
+"""How the ids of the questions begin that come with the product."""
 WRONGLY_ROUTED = 0.08
 """Share of the questions that are learnt from with a wrong department: the routing errs that often."""
 RIGHTLY_SILENT = 0.8
@@ -49,8 +51,11 @@ class _Asked:
 
 
 def held_back(case: Case) -> bool:
-    """Whether the reader must not learn from this question: a quarter, on which its word is weighed."""
-    return _number(case) % 8 < 2
+    """Whether reader and encoder must not learn from this question, so that their word is weighed on it.
+
+    A quarter of our own, and all that a city's caseworkers ticked: what is shipped has not seen them.
+    """
+    return not case.id.startswith(OURS) or _number(case) % 8 < 2
 
 
 def learn(

@@ -8,14 +8,16 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from responders.checks import Register
 from responders.errors import BadArticle
 from responders.evaluate import Case, evaluate_drafts, evaluate_search, load_cases, load_judged, queries_of
 from responders.gate import strict_gate
 from responders.knowledge import Article, Passage, split_passages
-from responders.learn import held_back, learn, near_misses
+from responders.learn import held_back, learn, near_misses, sought
 from responders.mutate import mutations
 from responders.ranking import Weights
 from responders.retrieve import Index
@@ -180,4 +182,27 @@ def test_a_reader_learns_from_the_right_article_first_and_from_a_near_one(passag
     assert [s for s, answer in zip(sentences, answers, strict=True) if answer] == [fee]
     assert not any(near[2])
     assert not any(answer for *_, row in others for answer in row)
-    assert {held_back(replace(cases[1], id=f"n{n}")) for n in range(40)} == {True, False}
+    assert {held_back(replace(cases[1], id=f"tn-{n}")) for n in range(40)} == {True, False}
+    assert all(held_back(replace(cases[1], id=f"case-{n}")) for n in range(40))
+
+
+def test_the_encoder_learns_what_to_find_and_what_not(passages: list[Passage]) -> None:
+    fee = passages[1].text
+    cases = [
+        _case("粗大ごみ、なんぼ？", [("bulky", fee)], []),
+        replace(_case("飛行機の切符を買いたい", [], []), id="none"),
+    ]
+    vectors = np.eye(len(passages), dtype=np.float32)
+
+    def nearest_the_last(texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.tile(vectors[-1], (len(texts), 1))
+
+    [(question, articles, titles, answers, beside, misses)] = list(
+        sought(cases, passages, vectors, nearest_the_last)
+    )
+    assert question
+    assert articles == {"bulky"}
+    assert titles == (passages[0].article_title,)
+    assert answers == (passages[1].ranked,)
+    assert set(beside) == {p.ranked for p in passages if p.article == "bulky" and p.quotable} - set(answers)
+    assert misses == (("library", passages[-1].ranked),)
