@@ -35,7 +35,7 @@ Example = tuple[str, Sequence[str], Sequence[bool]]
 class Recipe:
     """Everything that changes the result."""
 
-    epochs: int = 3
+    epochs: int = 2
     questions: int = 4
     """In a batch."""
     rate: float = 5e-4
@@ -92,7 +92,7 @@ def train_reader(
     out: Path = UPDATES,
     recipe: Recipe | None = None,
 ) -> Path:
-    """Learn the updates; about half an hour for 2,000 questions on two idle cores.
+    """Learn the updates; about an hour for 4,000 questions on two idle cores.
 
     Args:
         questions: Each with the articles that come into question: the right one, and near misses.
