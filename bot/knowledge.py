@@ -33,6 +33,7 @@ from bot.models import (
     KnowledgePassage,
     Role,
     Staff,
+    VectorSource,
 )
 from responders.draft import Wish
 from responders.errors import BadArticle
@@ -261,6 +262,32 @@ def _vectors_of(texts: set[str], embed: Embed | None) -> dict[str, NDArray[np.fl
         return {}
     ordered = sorted(texts)
     return dict(zip(ordered, embed(ordered), strict=True))
+
+
+def forget_vectors_of_another(session: Session, encoder: str) -> int:
+    """Drop all vectors unless this encoder made them; the worker makes them anew, and words rank meanwhile.
+
+    Args:
+        session: A transaction in which no vector has been made yet.
+        encoder: `classifiers.encoder.Encoder.version` of the one that serves.
+
+    Returns:
+        How many passages lost their vector.
+    """
+    known = session.get(VectorSource, 1)
+    if known and known.encoder == encoder:
+        return 0
+    session.merge(VectorSource(encoder=encoder))
+    having = sa.update(KnowledgePassage).where(col(KnowledgePassage.vector).is_not(None))
+    dropped = session.execute(having.values(vector=None)).rowcount  # type: ignore[attr-defined]
+    audit.record(
+        session,
+        actor="system:install",
+        action="forget_vectors",
+        subject=f"encoder:{encoder[:12]}",
+        dropped=dropped,
+    )
+    return int(dropped)
 
 
 def _add_passages(

@@ -582,3 +582,11 @@ class KnowledgePassage(SQLModel, table=True):
     text: str
     vector: bytes | None = None
     """float16, little-endian, unit length."""
+
+
+class VectorSource(SQLModel, table=True):
+    """Whose vectors the passages have, in one row: vectors of two encoders cannot be compared."""
+
+    id: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    encoder: str
+    """Hash of the encoder's file."""

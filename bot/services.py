@@ -63,6 +63,12 @@ def load_embed(settings: Settings, kind: str = "query") -> Embed | None:
     return _embedding(encoder, kind) if encoder else None
 
 
+def encoder_version(settings: Settings) -> str | None:
+    """Hash of the search's encoder; None: there is none."""
+    encoder = _load_encoder(settings)
+    return encoder.version if encoder else None
+
+
 def _load_encoder(settings: Settings) -> Encoder | None:
     try:
         return Encoder(encoder_dir(settings))

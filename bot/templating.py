@@ -68,6 +68,7 @@ _ACTION_JA = {
     "create_staff": "職員を登録",
     "set_password": "パスワードを変更",
     "import_knowledge": "記事を取込み",
+    "forget_vectors": "エンコーダが変わり、記事のベクトルを消去",
     "create_article": "記事を作成",
     "edit_article": "記事を編集",
     "revert_article": "記事を以前の版に戻す",

@@ -19,7 +19,13 @@ from sqlmodel import col, select
 
 from bot import gaps
 from bot.db import now, reading, transaction
-from bot.knowledge import Knowledge, as_article, import_articles, passages_of
+from bot.knowledge import (
+    Knowledge,
+    as_article,
+    forget_vectors_of_another,
+    import_articles,
+    passages_of,
+)
 from bot.models import (
     AuditEntry,
     Draft,
@@ -464,6 +470,20 @@ def test_the_worker_embeds_just_what_the_console_saved(city: City) -> None:
     knowledge.index()
     Knowledge(city.engine, queries, passages).index()
     assert len(passages.embedded) == 3
+
+
+def test_vectors_of_another_encoder_are_forgotten(city: City) -> None:
+    Knowledge(city.engine, _Encoder(), _Encoder()).index()
+    for version, lost in [("first", True), ("first", False), ("second", True), ("second", False)]:
+        with transaction(city.engine) as session:
+            assert (forget_vectors_of_another(session, version) > 500) == lost
+        assert (_without_vector(city.engine) > 500) == lost
+        started_anew, passages = _Encoder(), _Encoder()
+        index = Knowledge(city.engine, started_anew, passages).index()
+        assert index.search("放置自転車の引き取り")[0].article == "abandoned-bicycle"
+        assert (len(passages.embedded) > 500) == lost
+        assert started_anew.embedded
+        assert _without_vector(city.engine) == 0
 
 
 def test_a_large_import_is_found_by_words_at_once_and_by_sense_later(
