@@ -136,9 +136,10 @@ def import_knowledge(settings: Settings, engine: Engine) -> None:
 
     bad: list[BadArticle] = []
     articles = read_folder(settings.city_dir / "knowledge", bad.append)
-    embed, version = services.load_embed(settings, "passage"), services.encoder_version(settings)
+    search = services.load_encoder(settings)
+    embed = services.embedding(search, "passage") if search else None
     with transaction(engine) as session:
-        if version and (dropped := knowledge.forget_vectors_of_another(session, version)):
+        if search and (dropped := knowledge.forget_vectors_of_another(session, search.version)):
             say(f"Another encoder: the vectors of {dropped} sentences are made anew after the start.")
         report = knowledge.import_articles(
             session, articles, actor="system:install", embed=embed, retire_missing=not bad

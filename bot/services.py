@@ -59,17 +59,12 @@ def load_embed(settings: Settings, kind: str = "query") -> Embed | None:
         settings: Say where the encoder is.
         kind: ``query`` for a citizen's words, ``passage`` for an article's.
     """
-    encoder = _load_encoder(settings)
-    return _embedding(encoder, kind) if encoder else None
+    encoder = load_encoder(settings)
+    return embedding(encoder, kind) if encoder else None
 
 
-def encoder_version(settings: Settings) -> str | None:
-    """Hash of the search's encoder; None: there is none."""
-    encoder = _load_encoder(settings)
-    return encoder.version if encoder else None
-
-
-def _load_encoder(settings: Settings) -> Encoder | None:
+def load_encoder(settings: Settings) -> Encoder | None:
+    """The search's encoder; None: the search is lexical only."""
     try:
         return Encoder(encoder_dir(settings))
     except ClassifierError as reason:
@@ -77,7 +72,9 @@ def _load_encoder(settings: Settings) -> Encoder | None:
         return None
 
 
-def _embedding(encoder: Encoder, kind: str) -> Callable[..., NDArray[np.float32]]:
+def embedding(encoder: Encoder, kind: str) -> Callable[..., NDArray[np.float32]]:
+    """What `load_embed` gives, of an encoder that is loaded already."""
+
     def embed(texts: object) -> NDArray[np.float32]:
         return encoder.embed(texts, "passage" if kind == "passage" else "query")  # type: ignore[arg-type]
 
@@ -146,8 +143,8 @@ def load_knowledge(settings: Settings, engine: Engine) -> Knowledge:
 
 def load_writer(settings: Settings, engine: Engine) -> drafting.Writer:
     """What drafting needs."""
-    encoder = _load_encoder(settings)
-    query, passage = (_embedding(encoder, kind) if encoder else None for kind in ("query", "passage"))
+    encoder = load_encoder(settings)
+    query, passage = (embedding(encoder, kind) if encoder else None for kind in ("query", "passage"))
     return drafting.Writer(
         knowledge=Knowledge(engine, query, passage, load_reader(settings)),
         llm=load_llm(settings),
