@@ -44,13 +44,13 @@ def search(settings: Settings, queries: Path | None, knowledge: Path | None) -> 
         knowledge: Articles as `madoguchi knowledge import` takes them.
     """
     passages, index = city_index(settings, knowledge)
-    plain = Encoder(services.plain_encoder_dir(settings))
+    plain = services.load_encoder(services.plain_encoder_dir(settings))
     asked = (
         measures.load_judged(queries)
         if queries
         else measures.queries_of(measures.load_cases(_cases(settings)))
     )
-    table = measures.evaluate_search(asked, passages, index, plain.embed)
+    table = measures.evaluate_search(asked, passages, index, plain.embed if plain else None)
     return {"queries": len(asked), "passages": len(passages), **table}
 
 

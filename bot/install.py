@@ -136,7 +136,7 @@ def import_knowledge(settings: Settings, engine: Engine) -> None:
 
     bad: list[BadArticle] = []
     articles = read_folder(settings.city_dir / "knowledge", bad.append)
-    search = services.load_encoder(settings)
+    search = services.load_encoder(services.encoder_dir(settings))
     embed = services.embedding(search, "passage") if search else None
     with transaction(engine) as session:
         if search and (dropped := knowledge.forget_vectors_of_another(session, search.version)):

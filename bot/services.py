@@ -59,14 +59,14 @@ def load_embed(settings: Settings, kind: str = "query") -> Embed | None:
         settings: Say where the encoder is.
         kind: ``query`` for a citizen's words, ``passage`` for an article's.
     """
-    encoder = load_encoder(settings)
+    encoder = load_encoder(encoder_dir(settings))
     return embedding(encoder, kind) if encoder else None
 
 
-def load_encoder(settings: Settings) -> Encoder | None:
-    """The search's encoder; None: the search is lexical only."""
+def load_encoder(folder: Path) -> Encoder | None:
+    """The encoder in a folder; None: there is none, and what asks goes by words alone."""
     try:
-        return Encoder(encoder_dir(settings))
+        return Encoder(folder)
     except ClassifierError as reason:
         log.error("no encoder, the search is lexical only: %s", reason)
         return None
@@ -143,7 +143,7 @@ def load_knowledge(settings: Settings, engine: Engine) -> Knowledge:
 
 def load_writer(settings: Settings, engine: Engine) -> drafting.Writer:
     """What drafting needs."""
-    encoder = load_encoder(settings)
+    encoder = load_encoder(encoder_dir(settings))
     query, passage = (embedding(encoder, kind) if encoder else None for kind in ("query", "passage"))
     return drafting.Writer(
         knowledge=Knowledge(engine, query, passage, load_reader(settings)),
