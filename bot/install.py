@@ -15,8 +15,9 @@ from bot.drafting import load_frame
 from bot.models import FRONT_DESK, Department, Role, Staff
 from bot.settings import Settings
 from classifiers import encoder, reader
-from classifiers.artefact import folder_name
+from classifiers.artefact import folder_name, read_manifest
 from classifiers.encoder import BACKBONE
+from classifiers.errors import ModelNotLoaded
 from classifiers.freshness import is_fresh
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,7 +69,7 @@ def install(settings: Settings, *, demo: bool) -> None:
 def fetch_models(settings: Settings) -> None:
     """The encoder and, unless another endpoint or file is named, the language model."""
     link = services.plain_encoder_dir(settings)
-    if not (link / "encoder.onnx").exists():
+    if not _is_encoder(link, settings.backbone):
         say(f"Preparing the encoder ({settings.backbone}) …")
         from classifiers.backbone import fetch_backbone
 
@@ -79,6 +80,13 @@ def fetch_models(settings: Settings) -> None:
         from responders.fetch import fetch_model
 
         fetch_model()
+
+
+def _is_encoder(folder: Path, name: str) -> bool:
+    try:
+        return bool(read_manifest(folder, only=())["name"] == name)
+    except ModelNotLoaded:
+        return False
 
 
 def add_updates(settings: Settings, backbone: Path) -> None:

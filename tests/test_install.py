@@ -1,0 +1,32 @@
+"""What `madoguchi setup` prepares."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from bot import services
+from bot.install import fetch_models
+from bot.settings import Settings
+from classifiers.artefact import write_manifest
+from classifiers.backbone import cache_root
+
+
+def test_another_encoder_in_the_settings_takes_the_place_of_the_one_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("first", "second"):
+        folder = cache_root() / f"{name}-v1"
+        folder.mkdir(parents=True)
+        (folder / "encoder.onnx").touch()
+        write_manifest(folder, name=name)
+    for name in ("first", "second", "second"):
+        settings = Settings(
+            secret_key=SecretStr("x" * 32),
+            data_dir=tmp_path / "var",
+            backbone=name,
+            llm_base_url="http://127.0.0.1:9",
+        )
+        fetch_models(settings)
+        assert services.encoder_dir(settings).resolve().name == f"{name}-v1"
