@@ -8,20 +8,30 @@ Source: low-rank adaptation, Hu et al. 2021, arXiv:2106.09685.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import random
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from tqdm import tqdm
 from transformers import AutoModel
+
+from classifiers.artefact import folder_name, read_manifest, replacing
+from classifiers.backbone import cache_root
+from classifiers.errors import ModelNotLoaded
+from classifiers.router import warm_then_fall
 
 RANK = 16
 SCALE = 2.0
 """By how much an update counts: fixed, so that learning rates mean the same at every rank."""
 
+Row = TypeVar("Row")
 Updates = Mapping[str, NDArray[Any]]
 """Names of an encoder's layers with ``.down`` or ``.up``, to what they learnt."""
 
@@ -58,6 +68,67 @@ def adapt(encoder: nn.Module) -> list[nn.Parameter]:
     for module, name, layer in list(_linear_layers(encoder)):
         setattr(module, name, _Updated(layer))
     return [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How long and in what order `fit` learns."""
+
+    epochs: int = 2
+    questions: int = 4
+    """In a batch."""
+    warm_up: float = 0.1
+    """Share of all steps in which the rates rise; then they fall to zero."""
+    seed: int = 7
+
+
+def fit(
+    rows: Iterable[Row],
+    loss_of: Callable[[list[Row], random.Random], Tensor],
+    groups: list[dict[str, Any]],
+    recipe: Recipe,
+) -> None:
+    """Let parameters learn from questions, in place.
+
+    Args:
+        rows: What one question brings.
+        loss_of: The loss of a batch; what it draws by lot, it draws from the given source.
+        groups: Parameters with their rates, as `torch.optim` takes them.
+        recipe: Its epochs, its batches, its seed.
+    """
+    drawn, rows = random.Random(recipe.seed), list(rows)  # noqa: S311  (an order, no secret)
+    steps = recipe.epochs * -(-len(rows) // recipe.questions)
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: warm_then_fall(step, steps, recipe.warm_up)
+    )
+    for epoch in range(recipe.epochs):
+        drawn.shuffle(rows)
+        starts = range(0, len(rows), recipe.questions)
+        for start in tqdm(starts, desc=f"epoch {epoch + 1}", file=sys.stderr, leave=False):
+            loss = loss_of(rows[start : start + recipe.questions], drawn)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], 1.0)
+            optimizer.step()
+            schedule.step()
+
+
+def fetch(updates: Path, build: Callable[[Updates, Path], None], cache_dir: Path | None = None) -> Path:
+    """Give the folder of what is served with these updates, building it on the first call.
+
+    Args:
+        updates: An .npz.
+        build: Fills a folder from what is in it.
+        cache_dir: Default: `classifiers.backbone.cache_root`.
+    """
+    folder = (cache_dir or cache_root()) / folder_name(updates)
+    try:
+        read_manifest(folder)
+    except ModelNotLoaded:
+        with np.load(updates) as kept, replacing(folder) as scratch:
+            build(dict(kept), scratch)
+    return folder
 
 
 def learnt(encoder: nn.Module) -> dict[str, NDArray[np.float16]]:

@@ -6,25 +6,20 @@ the encoder's weights.
 
 from __future__ import annotations
 
-import random
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from classifiers.adapters import adapt, learnt, load, merged
-from classifiers.artefact import folder_name, read_manifest, replacing, write_manifest
-from classifiers.backbone import cache_root
-from classifiers.errors import ModelNotLoaded
+from classifiers import adapters
+from classifiers.adapters import Updates, adapt, fetch, fit, learnt, load, merged
+from classifiers.artefact import write_manifest
 from classifiers.export import export_int8
 from classifiers.reader import HEAD, UPDATES, Ids, lay_out
-from classifiers.router import pad, warm_then_fall
+from classifiers.router import pad
 from classifiers.tokens import load_tokenizer
 
 Example = tuple[str, Sequence[str], Sequence[bool]]
@@ -32,18 +27,13 @@ Example = tuple[str, Sequence[str], Sequence[bool]]
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(adapters.Recipe):
     """Everything that changes the result."""
 
-    epochs: int = 2
-    questions: int = 4
-    """In a batch."""
     rate: float = 5e-4
     head_rate: float = 1e-3
-    warm_up: float = 0.1
     answers_count: float = 4.0
     """How much more a sentence that answers counts than one that does not: there are ten times fewer."""
-    seed: int = 7
     threads: int = 2
 
 
@@ -107,36 +97,13 @@ def train_reader(
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
     model = _Marker(load(backbone)).eval()  # without dropout: the updates are small
-    batches = _encoded(questions, backbone)
-    steps = recipe.epochs * -(-len(batches) // recipe.questions)
-    optimizer, schedule = _optimizer(model, recipe, steps)
-    shuffled = random.Random(recipe.seed)  # noqa: S311  (an order, no secret)
-    for epoch in range(recipe.epochs):
-        shuffled.shuffle(batches)
-        rows = range(0, len(batches), recipe.questions)
-        for start in tqdm(rows, desc=f"epoch {epoch + 1}", file=sys.stderr, leave=False):
-            loss = _loss(model, batches[start : start + recipe.questions], recipe)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-    _save(model, out)
-    return out
-
-
-def _optimizer(
-    model: _Marker, recipe: Recipe, steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Rates rise, then fall to zero at the last of the steps."""
     groups = [
         {"params": list(model.head.parameters()), "lr": recipe.head_rate},
         {"params": model.learning, "lr": recipe.rate},
     ]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: warm_then_fall(step, steps, recipe.warm_up)
-    )
+    fit(_encoded(questions, backbone), lambda batch, _: _loss(model, batch, recipe), groups, recipe)
+    _save(model, out)
+    return out
 
 
 _Encoded = tuple[list[tuple[Ids, Ids]], Tensor]
@@ -187,16 +154,10 @@ def fetch_reader(backbone: Path, cache_dir: Path | None = None, updates: Path = 
         cache_dir: Default: `classifiers.backbone.cache_root`.
         updates: From `train_reader`.
     """
-    folder = (cache_dir or cache_root()) / folder_name(updates)
-    try:
-        read_manifest(folder)
-    except ModelNotLoaded:
-        with np.load(updates) as kept, replacing(folder) as scratch:
-            _build(backbone, dict(kept), scratch)
-    return folder
+    return fetch(updates, lambda kept, folder: _build(backbone, kept, folder), cache_dir)
 
 
-def _build(backbone: Path, updates: dict[str, np.ndarray[Any, Any]], folder: Path) -> None:
+def _build(backbone: Path, updates: Updates, folder: Path) -> None:
     export_int8(_States(merged(backbone, updates)).eval(), folder / "reader.onnx")
     np.savez(folder / HEAD, weight=updates["head.weight"].astype(np.float32), bias=updates["head.bias"][0])
     (folder / "tokenizer.json").write_bytes((backbone / "tokenizer.json").read_bytes())

@@ -11,7 +11,6 @@ arXiv:2004.04906.
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +18,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from classifiers.adapters import adapt, learnt, load, merged
-from classifiers.artefact import folder_name, read_manifest, replacing, write_manifest
-from classifiers.backbone import cache_root
+from classifiers import adapters
+from classifiers.adapters import Updates, adapt, fetch, fit, learnt, load, merged
+from classifiers.artefact import read_manifest, write_manifest
 from classifiers.encoder import UPDATES
-from classifiers.errors import ModelNotLoaded
 from classifiers.export import MeanPooled, export_int8
-from classifiers.router import pad, warm_then_fall
+from classifiers.router import pad
 from classifiers.tokens import encode, load_tokenizer
 
 MAX_TOKENS = 96
@@ -51,21 +48,18 @@ class Sought:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(adapters.Recipe):
     """Everything that changes the result."""
 
-    epochs: int = 2
     questions: int = 24
     """In a batch; each is held against the sentences of all."""
     beside: int = 1
     misses: int = 2
     """Of each question, in a batch."""
     rate: float = 3e-4
-    warm_up: float = 0.1
     temperature: float = 0.03
     titles_count: float = 0.5
     """How much finding the title counts beside finding the sentence."""
-    seed: int = 7
     threads: int = 1
 
 
@@ -89,22 +83,8 @@ def train_retriever(
     encoder = load(backbone)
     learning = adapt(encoder)
     vectors = _Vectors(encoder.eval(), backbone)
-    steps = recipe.epochs * -(-len(questions) // recipe.questions)
-    optimizer = torch.optim.AdamW(learning, lr=recipe.rate, weight_decay=0.01, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: warm_then_fall(step, steps, recipe.warm_up)
-    )
-    shuffled, rows = random.Random(recipe.seed), list(questions)  # noqa: S311  (an order, no secret)
-    for epoch in range(recipe.epochs):
-        shuffled.shuffle(rows)
-        starts = range(0, len(rows), recipe.questions)
-        for start in tqdm(starts, desc=f"epoch {epoch + 1}", file=sys.stderr, leave=False):
-            loss = _loss(vectors, rows[start : start + recipe.questions], recipe, shuffled)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(learning, 1.0)
-            optimizer.step()
-            schedule.step()
+    groups = [{"params": learning, "lr": recipe.rate}]
+    fit(questions, lambda batch, drawn: _loss(vectors, batch, recipe, drawn), groups, recipe)
     np.savez_compressed(out, **learnt(encoder))  # type: ignore[arg-type]
     return out
 
@@ -180,13 +160,11 @@ def fetch_retriever(backbone: Path, cache_dir: Path | None = None, updates: Path
     Returns:
         A folder that `classifiers.encoder.Encoder` opens.
     """
-    folder = (cache_dir or cache_root()) / folder_name(updates)
-    try:
-        read_manifest(folder)
-    except ModelNotLoaded:
-        plain = read_manifest(backbone, only=())
-        with np.load(updates) as kept, replacing(folder) as scratch:
-            export_int8(MeanPooled(merged(backbone, kept)).eval(), scratch / "encoder.onnx")
-            (scratch / "tokenizer.json").write_bytes((backbone / "tokenizer.json").read_bytes())
-            write_manifest(scratch, **{name: plain[name] for name in ("hidden", "prefixes", "max_tokens")})
-    return folder
+    return fetch(updates, lambda kept, folder: _build(backbone, kept, folder), cache_dir)
+
+
+def _build(backbone: Path, updates: Updates, folder: Path) -> None:
+    plain = read_manifest(backbone, only=())
+    export_int8(MeanPooled(merged(backbone, updates)).eval(), folder / "encoder.onnx")
+    (folder / "tokenizer.json").write_bytes((backbone / "tokenizer.json").read_bytes())
+    write_manifest(folder, **{name: plain[name] for name in ("hidden", "prefixes", "max_tokens")})
