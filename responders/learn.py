@@ -205,7 +205,9 @@ def _fit(asked: Sequence[_Asked], index: Index, articles: Weights | None) -> Wei
     if articles:
         article = articles.article
     else:
-        article = _choice([_article_choice(a, index) for a in with_gold], len(ARTICLE), ARTICLE_RIDGE)
+        choices = [_article_choice(a, index) for a in with_gold]
+        # Other cities title their articles otherwise: what little speaks against one here is chance there.
+        article = _choice(choices, len(ARTICLE), ARTICLE_RIDGE, least=0.0)
     sentence = _choice(
         [choice for a in with_gold for choice in _sentence_choices(a, index)], len(SENTENCE), SENTENCE_RIDGE
     )
@@ -243,8 +245,10 @@ def _sentence_choices(asked: _Asked, index: Index) -> list[_Choice]:
     return found
 
 
-def _choice(choices: Sequence[_Choice], features: int, ridge: float) -> NDArray[np.float32]:
-    """Weights under which each clause's choice falls on a right option: any of them will do."""
+def _choice(
+    choices: Sequence[_Choice], features: int, ridge: float, least: float | None = None
+) -> NDArray[np.float32]:
+    """Weights of at least ``least`` under which each clause's choice falls on a right option: any will do."""
 
     def loss(weights: Matrix) -> tuple[float, Matrix]:
         total, gradient = ridge * float(weights @ weights) / 2, ridge * weights
@@ -258,7 +262,8 @@ def _choice(choices: Sequence[_Choice], features: int, ridge: float) -> NDArray[
             gradient = gradient + share * np.einsum("rof,ro->f", options, chance - chance * right / hit)
         return total, gradient
 
-    found = minimize(loss, np.zeros(features), jac=True, method="L-BFGS-B")
+    bounds = [(least, None)] * features
+    found = minimize(loss, np.zeros(features), jac=True, method="L-BFGS-B", bounds=bounds)
     return np.asarray(found.x, np.float32)
 
 
