@@ -169,6 +169,17 @@ def test_learning_is_deterministic_and_finds_what_helps(passages: list[Passage])
     assert index.weighted(weights).select(cases[0].text).score > index.weighted(weights).abstain_below
 
 
+def test_no_evidence_learns_to_speak_against_an_article(passages: list[Passage]) -> None:
+    closed = next(p.text for p in passages if "休館日" in p.text)
+    misled = [
+        replace(_case(f"粗大ごみ{n}個の手数料はいくらですか", [("library", closed)], []), id=f"a{n}")
+        for n in range(12)
+    ]
+    silent = [replace(_case(f"飛行機の切符を{n}枚買いたい", [], []), id=f"n{n}") for n in range(12)]
+    weights, _ = learn([*misled, *silent], Index(passages, weights=Weights.neutral()), TODAY)
+    assert (weights.article >= 0).all()
+
+
 def test_a_reader_learns_from_the_right_article_first_and_from_a_near_one(passages: list[Passage]) -> None:
     fee = passages[1].text
     cases = [
