@@ -84,7 +84,7 @@ def fetch_models(settings: Settings) -> None:
 
 def _is_encoder(folder: Path, name: str) -> bool:
     try:
-        return bool(read_manifest(folder, only=())["name"] == name)
+        return bool(read_manifest(folder, only=("encoder.onnx",))["name"] == name)
     except ModelNotLoaded:
         return False
 

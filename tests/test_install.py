@@ -12,7 +12,7 @@ from classifiers.artefact import write_manifest
 from classifiers.backbone import cache_root
 
 
-def test_another_encoder_in_the_settings_takes_the_place_of_the_one_that_is_there(
+def test_another_encoder_takes_the_place_of_one_that_is_not_meant_or_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -30,3 +30,12 @@ def test_another_encoder_in_the_settings_takes_the_place_of_the_one_that_is_ther
         )
         fetch_models(settings)
         assert services.encoder_dir(settings).resolve().name == f"{name}-v1"
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "encoder.onnx").touch()
+    write_manifest(damaged, name="second")
+    (damaged / "encoder.onnx").unlink()
+    services.encoder_dir(settings).unlink()
+    services.encoder_dir(settings).symlink_to(damaged)
+    fetch_models(settings)
+    assert services.encoder_dir(settings).resolve().name == "second-v1"
