@@ -106,8 +106,8 @@ def targets(examples: Sequence[Example], labels: Labels) -> tuple[Floats, Floats
     return shares, flags
 
 
-def loss_of(logits: Tensor, shares: Tensor, flags: Tensor) -> Tensor:
-    """Cross-entropy with the shares plus binary cross-entropy of the flags, mean over the batch.
+def losses_of(logits: Tensor, shares: Tensor, flags: Tensor) -> Tensor:
+    """Cross-entropy with the shares plus binary cross-entropy of the flags, of each message.
 
     A flag is rare in training and costly to miss, so its yes weighs `FLAG_WEIGHT` times its no.
     """
@@ -116,7 +116,7 @@ def loss_of(logits: Tensor, shares: Tensor, flags: Tensor) -> Tensor:
     asked = nn.functional.binary_cross_entropy_with_logits(
         logits[:, count:], flags, reduction="none", pos_weight=torch.full((len(FLAGS),), FLAG_WEIGHT)
     )
-    return (routing + asked.sum(dim=1)).mean()
+    return routing + asked.sum(dim=1)
 
 
 def pad(rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:

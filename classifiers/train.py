@@ -61,7 +61,7 @@ from classifiers.router import (
     Router,
     WeightAverage,
     in_batches,
-    loss_of,
+    losses_of,
     pad,
     shuffled_batches,
     targets,
@@ -98,6 +98,8 @@ class Recipe:
     """Of the features that the head sees while it trains."""
     head_samples: int = 5
     """How many draws of that dropout share one run of the encoder."""
+    last_epoch: float = 0.65
+    """Share of the messages that the last epoch sees: those with the greatest loss when last seen."""
     kana_share: float = 0.15
     """Of the Japanese training messages, how many are seen again without kanji."""
     ngram_c: float = 100.0
@@ -257,10 +259,12 @@ def fine_tune(
     """Train in place and leave the best epoch's weights in the model; epoch 0 is the probe.
 
     Returns:
-        One record per epoch: train_loss, valid_loss (after temperature), valid_accuracy, seconds.
+        One record per epoch: messages, train_loss, valid_loss (after temperature), valid_accuracy, seconds.
     """
     optimizer = _optimizer(model, recipe)
-    steps = recipe.max_epochs * -(-len(data["train"].ids) // recipe.batch)
+    count = len(data["train"].ids)
+    seen = [count] * (recipe.max_epochs - 1) + [round(recipe.last_epoch * count)]
+    steps = sum(-(-share // recipe.batch) for share in seen)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: warm_then_half(step, steps, recipe.warmup)
     )
@@ -268,17 +272,23 @@ def fine_tune(
     rng = random.Random(recipe.seed)  # noqa: S311  (shuffling, not secrecy)
     history = [{"epoch": 0.0, "bf16": float(bf16), **_validate(model, data["valid"], bf16=bf16)}]
     best, kept = history[0]["valid_loss"], copy.deepcopy(model.state_dict())
-    for epoch in range(1, recipe.max_epochs + 1):
+    losses = np.zeros(count, np.float32)
+    for epoch, share in enumerate(seen, start=1):
         began = time.monotonic()
-        loss = _one_epoch(
-            model, data["train"], recipe, optimizer, schedule, average, rng, bf16=bf16, title=f"epoch {epoch}"
-        )
+        hardest = np.argsort(-losses, kind="stable")[:share]
+        _one_epoch(
+            model, data["train"], hardest, losses, recipe, optimizer, schedule, average, rng, bf16=bf16,
+            title=f"epoch {epoch}",
+        )  # fmt: skip
+        loss = float(losses[hardest].mean())
         with average.in_place():
             found = _validate(model, data["valid"], bf16=bf16)
             if found["valid_loss"] < best:
                 best, kept = found["valid_loss"], copy.deepcopy(model.state_dict())
         seconds = round(time.monotonic() - began, 1)
-        history.append({"epoch": float(epoch), "train_loss": loss, **found, "seconds": seconds})
+        history.append(
+            {"epoch": float(epoch), "messages": share, "train_loss": loss, **found, "seconds": seconds}
+        )
         tqdm.write(json.dumps(history[-1]), file=sys.stderr)
         since = epoch - min(history, key=lambda record: record["valid_loss"])["epoch"]
         if since >= recipe.patience:
@@ -290,6 +300,8 @@ def fine_tune(
 def _one_epoch(
     model: Router,
     data: Encoded,
+    chosen: NDArray[np.intp],
+    losses: Floats,
     recipe: Recipe,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LambdaLR,
@@ -298,28 +310,27 @@ def _one_epoch(
     *,
     bf16: bool,
     title: str,
-) -> float:
+) -> None:
+    """Learn from the chosen messages, and note the loss of each in ``losses``."""
     model.eval()  # no dropout within the encoder: three epochs do not overfit, so it only costs time (LOG.md)
-    total = 0.0
-    batches = shuffled_batches(data.ids, recipe.batch, rng)
-    for batch in tqdm(batches, desc=title, file=sys.stderr, leave=False):
+    batches = shuffled_batches([data.ids[k] for k in chosen], recipe.batch, rng)
+    for batch in tqdm([chosen[b] for b in batches], desc=title, file=sys.stderr, leave=False):
         with _autocast(bf16):
             features = model.features(*pad([data.ids[k] for k in batch]))
         shares, flags = torch.from_numpy(data.shares[batch]), torch.from_numpy(data.flags[batch])
-        loss = torch.stack(
+        each = torch.stack(
             [
-                loss_of(model.head(nn.functional.dropout(features, recipe.head_dropout)), shares, flags)
+                losses_of(model.head(nn.functional.dropout(features, recipe.head_dropout)), shares, flags)
                 for _ in range(recipe.head_samples)
             ]
-        ).mean()
+        ).mean(dim=0)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        each.mean().backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         average.update()
-        total += loss.item() * len(batch)
-    return total / len(data.ids)
+        losses[batch] = each.detach().numpy()
 
 
 def _validate(model: Router, data: Encoded, *, bf16: bool) -> dict[str, float]:

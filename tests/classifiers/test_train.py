@@ -6,11 +6,13 @@ import json
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from classifiers import train as train_module
 from classifiers.artefact import replacing
 from classifiers.dataset import load_labels, load_split
 from classifiers.department import DepartmentClassifier
@@ -36,6 +38,31 @@ def test_the_folder_holds_everything(trained: Path) -> None:
     assert metrics["examples"]["valid"] == 80
     assert 155 < metrics["examples"]["train"] < 155 * 1.3
     assert "問い合わせ振り分けモデル" in (trained / "model_card.md").read_text(encoding="utf-8")
+
+
+def test_the_last_epoch_sees_what_was_learnt_least(
+    data_dir: Path,
+    tiny_hub: Path,
+    cache_dir: Path,
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[list[str]] = []
+    losses: list[dict[str, float]] = []
+    whole = train_module._one_epoch
+
+    def one_epoch(*given: Any, **named: Any) -> None:  # noqa: ANN401
+        _, data, chosen, kept = given[:4]
+        seen.append([data.texts[k] for k in chosen])
+        whole(*given, **named)
+        losses.append(dict(zip(data.texts, kept.tolist(), strict=True)))
+
+    monkeypatch.setattr(train_module, "_one_epoch", one_epoch)
+    train(tmp_path / "out", data_dir, tiny_hub, recipe=recipe, cache_dir=cache_dir)
+    first, last = map(set, seen)
+    assert len(last) == round(recipe.last_epoch * len(first))
+    assert min(losses[0][text] for text in last) >= max(losses[0][text] for text in first - last)
 
 
 def test_nothing_half_written_is_left(trained: Path) -> None:
