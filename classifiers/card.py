@@ -24,7 +24,7 @@ def render(metrics: dict[str, Any], backbone: str, calibration: Calibration) -> 
 - **使わない用途**: 個人の評価、給付の可否の判断、緊急通報の受付(119・110に代わるものではない。緊急は規則 `classifiers/safety.py` とこのモデルの両方で見る)。
 - **元のモデル**: `{backbone}`。単語埋め込みは固定し、それ以外を全層微調整(線形プローブから開始)。
 - **学習データ**: 架空のみなと市のために書き起こした{examples["train"]}件(検証{examples["valid"]}件)。実在の市民の文は含まない。
-- **構成**: エンコーダーに文字n-gramの線形層を足し合わせる(係数 {metrics["ngram_factors"]["labels"]})。日本語とほかの言語で別に較正する。
+- **構成**: エンコーダーに文字n-gramの線形層を足し合わせる(係数は日本語 {metrics["ngram_factors"]["ja"][0]}、ほかの言語 {metrics["ngram_factors"]["other"][0]})。日本語とほかの言語で別に較正する。
 - **形式**: ONNX、int8(行列はチャネルごと、単語表は32要素ごとの尺度)。1件ずつ推論する(まとめると結果が変わるため)。
 - **検証データでの値**(しきい値を決めたデータなので楽観的): 正解率 {valid["accuracy"]:.3f}、macro-F1 {valid["macro_f1"]:.3f}、予測集合の被覆率 {valid["coverage"]:.3f}、平均の大きさ {valid["mean_set_size"]:.2f}
 - **較正**: 温度 {calibration.temperature:.2f}。課ごとに、集合に入る確率 {min(calibration.include_at):.3f}〜{max(calibration.include_at):.3f} 以上、自動で振り分ける確信度 {min(calibration.route_at):.3f}〜{max(calibration.route_at):.3f} 以上

@@ -92,8 +92,11 @@ class DepartmentClassifier:
             self.exits: frozenset[str] = frozenset(manifest["exits"])
             self.version: str = manifest["inputs"]
             self._max_tokens = int(manifest["max_tokens"])
+            self._ngram_factors = {
+                k: np.array(v, dtype=np.float32) for k, v in manifest["ngram_factors"].items()
+            }
             self._calibrations = {k: Calibration(**v) for k, v in manifest["calibration"].items()}
-            if set(self._calibrations) != set(GROUPS):
+            if not set(self._calibrations) == set(self._ngram_factors) == set(GROUPS):
                 raise ValueError("calibration of another set of groups")
             if coverage not in (None, self._calibrations["ja"].coverage):
                 self._calibrations = _calibrated_anew(folder, manifest, coverage)
@@ -114,7 +117,7 @@ class DepartmentClassifier:
             Shape (len(self.labels) + 2,): the labels, then emergency and two matters.
         """
         encoded = run_one(self._session, encode(self._tokenizer, text, self._max_tokens))
-        return encoded + self._ngrams.logits(text)
+        return encoded + self._ngram_factors[group_of(text)] * self._ngrams.logits(text)
 
     def predict(self, text: str) -> Prediction:
         """Route one message.

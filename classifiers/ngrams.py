@@ -1,15 +1,20 @@
 """Character n-grams beside the encoder: a word that was seen counts even where the encoder is vague.
 
+Of Latin script whole words and pairs of them too, without accents: three letters say little there, and phones
+leave the accents of Vietnamese out.
+
 Hashed TF-IDF and a linear layer, so that serving needs numpy alone. Measured: LOG.md.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 
 BUCKETS = 1 << 17
 SIZES = (1, 2, 3)
+_WORD = re.compile(r"[a-z]+")
 MAX_CHARS = 1_000
 
 Floats = NDArray[np.float32]
@@ -63,12 +69,8 @@ class NGrams:
             bias=self._bias,
         )
 
-    def scaled(self, factors: Floats) -> NGrams:
-        """The same layer with each output multiplied by its factor, shape (outputs,)."""
-        return NGrams(self._idf, self._weights * factors, self._bias * factors)
-
     def logits(self, text: str) -> Floats:
-        """Scores of one text, shape (outputs,), to be added to the encoder's."""
+        """Scores of one text, shape (outputs,), to be weighed and added to the encoder's."""
         buckets, values = _features(text, self._idf)
         scores: Floats = values @ self._weights[buckets] + self._bias if len(buckets) else self._bias
         return scores
@@ -78,11 +80,17 @@ def _counts(text: str) -> Counter[int]:
     plain = unicodedata.normalize("NFKC", text[:MAX_CHARS]).lower()
     raw = " ".join(plain.split()).encode("utf-32-le", "ignore")
     # Four bytes a character: a window of bytes is a window of characters.
-    return Counter(
-        zlib.crc32(raw[i : i + 4 * size]) % BUCKETS
-        for size in SIZES
-        for i in range(0, len(raw) - 4 * size + 1, 4)
-    )
+    windows = (raw[i : i + 4 * size] for size in SIZES for i in range(0, len(raw) - 4 * size + 1, 4))
+    words = _WORD.findall(_bare(plain))
+    pairs = (f"{first} {second}" for first, second in pairwise(words))
+    whole = (f"\0{term}".encode() for term in (*words, *pairs))
+    return Counter(zlib.crc32(term) % BUCKETS for term in (*windows, *whole))
+
+
+def _bare(plain: str) -> str:
+    """Latin letters without their accents."""
+    letters = unicodedata.normalize("NFD", plain).replace("đ", "d")
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
 def _features(text: str, idf: Floats) -> tuple[NDArray[np.int64], Floats]:

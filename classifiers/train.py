@@ -43,7 +43,7 @@ from classifiers import safety
 from classifiers.alarm import voice_of
 from classifiers.artefact import read_manifest, replacing, write_manifest
 from classifiers.backbone import DEFAULT, fetch_backbone
-from classifiers.calibrate import Calibration, calibrate_groups, fit_temperature, softmax
+from classifiers.calibrate import MIN_GROUP, Calibration, calibrate_groups, fit_temperature, softmax
 from classifiers.card import render
 from classifiers.curves import curves
 from classifiers.dataset import Labels, load_emergencies, load_split, load_taught_labels
@@ -178,6 +178,7 @@ def train(
             max_tokens=limit,
             costs=list(labels.costs),
             routed_accuracy=recipe.routed_accuracy,
+            ngram_factors=metrics["ngram_factors"],
             calibration={group: asdict(found) for group, found in calibrations.items()},
             backbone=str(backbone),
         )
@@ -390,11 +391,13 @@ def ship(
     model.eval()
     export_int8(model, folder / "model.onnx")
     encoded = served_logits(folder / "model.onnx", valid.ids, recipe.threads)
-    ngrams, factors = fit_ngrams(data, encoded, recipe)
+    groups = np.array([group_of(text) for text in valid.texts])
+    ngrams = fit_ngrams(data["train"], recipe)
     ngrams.save(folder / NGRAMS)
     spoken = np.stack([ngrams.logits(text) for text in valid.texts])
+    factors = weigh_ngrams(valid, groups, encoded, spoken)
+    spoken *= np.stack([factors[group] for group in groups])
     logits, exact = encoded + spoken, in_batches(model, valid.ids)
-    groups = np.array([group_of(text) for text in valid.texts])
     rules = np.array([voice_of(safety.check(text)) for text in valid.texts])
     np.savez_compressed(
         folder / VALID, logits=logits, gold=valid.gold, flags=valid.flags, rules=rules, groups=groups
@@ -416,7 +419,7 @@ def ship(
             "int8_macro_f1": macro_f1(logits, valid),
             "fp32_macro_f1": macro_f1(exact + spoken, valid),
         },
-        "ngram_factors": factors,
+        "ngram_factors": {group: factors[group].tolist() for group in GROUPS},
         "reference": reference(probabilities[valid.plain], valid.gold[valid.plain]),
     }
     return metrics, calibrations
@@ -430,18 +433,8 @@ def served_logits(path: Path, rows: Sequence[Ids], threads: int) -> Floats:
     )
 
 
-def fit_ngrams(data: dict[str, Encoded], encoded: Floats, recipe: Recipe) -> tuple[NGrams, dict[str, float]]:
-    """Train the n-gram layer and find how much it should count beside the encoder.
-
-    Args:
-        data: Splits ``train`` and ``valid``.
-        encoded: The exported encoder's logits on the validation set, shape (n, labels + flags).
-        recipe: Regularisation.
-
-    Returns:
-        The layer, its outputs scaled so that serving only adds them, and the factors chosen.
-    """
-    train, valid = data["train"], data["valid"]
+def fit_ngrams(train: Encoded, recipe: Recipe) -> NGrams:
+    """Train the n-gram layer."""
     idf = fit_idf(train.texts)
     seen = matrix(train.texts, idf)
     labels = LogisticRegression(C=recipe.ngram_c, max_iter=200).fit(
@@ -449,21 +442,43 @@ def fit_ngrams(data: dict[str, Encoded], encoded: Floats, recipe: Recipe) -> tup
     )
     asked = [_ngram_flag(seen, train.flags[:, i], recipe.ngram_c) for i in range(len(FLAGS))]
     weights = np.hstack([labels.coef_.T, *(w for w, _ in asked)]).astype(np.float32)
-    layer = NGrams(
+    return NGrams(
         idf, weights, np.concatenate([labels.intercept_, *(b for _, b in asked)]).astype(np.float32)
     )
-    scores = np.stack([layer.logits(text) for text in valid.texts])
-    count = train.shares.shape[1]
-    plain, gold = valid.plain, valid.gold[valid.plain]
+
+
+def weigh_ngrams(
+    valid: Encoded, groups: NDArray[np.str_], encoded: Floats, spoken: Floats
+) -> dict[str, Floats]:
+    """How much the n-grams count beside the encoder, in each group of `classifiers.department.GROUPS`.
+
+    Where little of a language was trained on, words that were seen count for more. The flags are too rare to
+    tell the groups apart.
+
+    Args:
+        valid: The validation set.
+        groups: The group of each of its messages.
+        encoded: The exported encoder's logits of it, shape (n, labels + flags).
+        spoken: The n-gram layer's, of the same shape.
+
+    Returns:
+        Per group a factor for each output, shape (labels + flags,).
+    """
+    count = valid.shares.shape[1]
     steps = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-    factors = [
-        best_weight([(f, calibrated_loss((encoded + f * scores)[plain, :count], gold)) for f in steps])
-    ] * count
-    for i in range(len(FLAGS)):
-        both = [(f, _flag_loss((encoded + f * scores)[:, count + i], valid.flags[:, i])) for f in steps]
-        factors.append(best_weight(both))
-    names = {"labels": factors[0], **dict(zip(FLAGS, factors[count:], strict=True))}
-    return layer.scaled(np.array(factors, dtype=np.float32)), names
+    flags = [
+        best_weight([(f, _flag_loss((encoded + f * spoken)[:, count + i], valid.flags[:, i])) for f in steps])
+        for i in range(len(FLAGS))
+    ]
+    found = {}
+    for group in GROUPS:
+        own = valid.plain[groups[valid.plain] == group]
+        chosen = own if len(own) >= MIN_GROUP else valid.plain
+        losses = [
+            (f, calibrated_loss((encoded + f * spoken)[chosen, :count], valid.gold[chosen])) for f in steps
+        ]
+        found[group] = np.array([best_weight(losses)] * count + flags, dtype=np.float32)
+    return found
 
 
 def _ngram_flag(seen: csr_matrix, yes: Floats, c: float) -> tuple[Floats, Floats]:

@@ -227,6 +227,7 @@ def test_a_single_changed_byte_is_noticed(copy: Path) -> None:
         {"calibration": {}},
         {"calibration": None},
         {"calibration": {"ja": {}}},
+        {"ngram_factors": {"ja": [1.0]}},
         {"max_tokens": "x"},
     ],
 )

@@ -18,7 +18,7 @@ from classifiers.dataset import load_labels, load_split
 from classifiers.department import DepartmentClassifier
 from classifiers.errors import BadDataset
 from classifiers.router import Encoded, WeightAverage, by_length, shuffled_batches
-from classifiers.train import Recipe, is_fresh, train
+from classifiers.train import Recipe, is_fresh, train, weigh_ngrams
 
 
 @pytest.fixture
@@ -210,3 +210,19 @@ def test_missing_files_are_bad_datasets(tmp_path: Path, own_data: Path) -> None:
     (own_data / "departments.yaml").write_text("departments: 3")
     with pytest.raises(BadDataset):
         load_labels(own_data)
+
+
+def test_ngrams_count_in_each_group_of_languages_as_they_help_there() -> None:
+    gold = np.arange(300) % 3
+    right = 4 * np.eye(3, dtype=np.float32)[gold]
+    wrong = 4 * np.eye(3, dtype=np.float32)[(gold + 1) % 3]
+    groups = np.array(["ja", "other"] * 150)
+    japanese = (groups == "ja")[:, None]
+    flags = np.zeros((300, 2), dtype=np.float32)
+    valid = Encoded([""] * 300, [np.array([0])] * 300, np.eye(3, dtype=np.float32)[gold], flags)
+    encoded, spoken = (
+        np.hstack([np.where(japanese, *logits), flags]) for logits in ((right, wrong / 4), (wrong, right))
+    )
+    found = weigh_ngrams(valid, groups, encoded, spoken)
+    assert found["ja"].tolist() == [0.0] * 5
+    assert found["other"].tolist() == [2.0] * 3 + [0.0] * 2
