@@ -226,9 +226,11 @@ def draft(file: IO[bytes]) -> None:
     writer = _writer()
     index = writer.knowledge.index()
     today = datetime.now(UTC).astimezone(writer.zone).date()
+    routed = _routed()
 
     def answer(text: str) -> dict[str, Any]:
-        result = run(text, index=index, llm=writer.llm, today=today)
+        departments = routed(text) if routed else None
+        result = run(text, index=index, llm=writer.llm, departments=departments, today=today)
         return {
             "status": result.status,
             "body": result.body,
@@ -245,6 +247,14 @@ def _writer() -> Any:  # noqa: ANN401
 
     settings = _with_embedded_model(_settings())
     return load_writer(settings, make_engine(settings.effective_database_url))
+
+
+def _routed() -> Any:  # noqa: ANN401
+    from bot.db import make_engine
+    from bot.services import load_routed
+
+    settings = _settings()
+    return load_routed(settings, make_engine(settings.effective_database_url))
 
 
 def _with_embedded_model(settings: Settings) -> Settings:

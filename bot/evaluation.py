@@ -39,7 +39,7 @@ def search(settings: Settings, queries: Path | None, knowledge: Path | None) -> 
     """Search quality in one table; default: the authored questions over the city's articles.
 
     Args:
-        settings: Name the city and the encoder.
+        settings: Name the city, the encoder and the classifier.
         queries: Judged queries, see `responders.evaluate.load_judged`.
         knowledge: Articles as `madoguchi knowledge import` takes them.
     """
@@ -50,7 +50,8 @@ def search(settings: Settings, queries: Path | None, knowledge: Path | None) -> 
         if queries
         else measures.queries_of(measures.load_cases(_cases(settings)))
     )
-    table = measures.evaluate_search(asked, passages, index, plain.embed if plain else None)
+    routed = services.load_routed(settings, make_engine(settings.effective_database_url))
+    table = measures.evaluate_search(asked, passages, index, plain.embed if plain else None, routed)
     return {"queries": len(asked), "passages": len(passages), **table}
 
 

@@ -1,7 +1,7 @@
 """Builds what the processes work with from the settings; each part that is missing is said once, aloud."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from bot.triage import Brain
 from bot.workflow import Services
 from channels.webchat import WebChatSender
 from classifiers.encoder import BACKBONE, Encoder
-from classifiers.errors import ClassifierError
+from classifiers.errors import ClassifierError, EmptyText
 from classifiers.reader import Reader
 from responders.llm import Llm
 from responders.retrieve import Embed, Read
@@ -50,6 +50,24 @@ def load_classifier(settings: Settings, engine: Engine) -> LiveClassifier | None
     except ClassifierError as reason:
         log.error("no classifier, every message goes to the front desk: %s", reason)
         return None
+
+
+def load_routed(settings: Settings, engine: Engine) -> Callable[[str], Mapping[str, float]] | None:
+    """A new message to the chance of each department, as drafting would know it; None: no classifier."""
+    classifier = load_classifier(settings, engine)
+    if classifier is None:
+        return None
+
+    def routed(text: str) -> Mapping[str, float]:
+        try:
+            found = classifier.predict(text)
+        except EmptyText:
+            return {}
+        if found.abstained:
+            return found.probabilities
+        return {department: 1.0 for department in (found.department, found.also) if department}
+
+    return routed
 
 
 def load_embed(settings: Settings, kind: str = "query") -> Embed | None:

@@ -99,6 +99,7 @@ def evaluate_search(
     passages: Sequence[Passage],
     index: Index,
     embed: Embed | None,
+    routed: Callable[[str], Mapping[str, float]] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Our search beside character BM25 and the plain encoder, in one table.
 
@@ -107,21 +108,29 @@ def evaluate_search(
         passages: Of every article, titles included.
         index: Over the same passages.
         embed: Encodes queries; None leaves the encoder out.
+        routed: Chance of each department for a query, as drafting knows it; None leaves ``ours_routed`` out.
 
     Returns:
-        For ``ours``, ``char_bm25`` and ``encoder``: hit1, hit3, hit10 (shares) and mrr.
+        For ``ours``, ``ours_routed`` (told the departments), ``char_bm25`` and ``encoder``: hit1, hit3, hit10
+        (shares) and mrr.
     """
     articles = list(dict.fromkeys(p.article for p in passages))
     whole = {a: "\n".join(p.text for p in passages if p.article == a) for a in articles}
     characters = Bm25([character_pairs(whole[a]) for a in articles], character_pairs)
     rankers: dict[str, Callable[[str], list[str]]] = {
-        "ours": lambda text: [hit.article for hit in index.search(text, top=10)],
+        "ours": lambda text: _found(index, text),
         "char_bm25": lambda text: _best(articles, characters.scores([text])[0]),
     }
+    if routed is not None:
+        rankers["ours_routed"] = lambda text: _found(index, text, routed(text))
     if embed is not None:
         vectors = embed([whole[a][:600] for a in articles])
         rankers["encoder"] = lambda text: _best(articles, vectors @ embed([text])[0])
     return {name: _hits(ranker, queries) for name, ranker in rankers.items()}
+
+
+def _found(index: Index, text: str, departments: Mapping[str, float] | None = None) -> list[str]:
+    return [hit.article for hit in index.search(text, top=10, departments=departments)]
 
 
 def _best(articles: Sequence[str], scores: Any) -> list[str]:  # noqa: ANN401

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from bot import conversations, drafting, inquiries, learning, monitoring, organisation, workflow
+from bot import conversations, drafting, inquiries, learning, monitoring, organisation, services, workflow
 from bot.city import BadCityFile, load
 from bot.db import now, reading, transaction
 from bot.knowledge import Knowledge
@@ -79,6 +79,20 @@ def test_two_matters_become_two_linked_cases_with_one_thread(city: City) -> None
     city.line_says("水道は今月末で止めてください")
     city.work()
     assert {m.inquiry_id for m in city.all(Message, Message.direction == "in")} == {first.id}
+
+
+def test_the_search_is_told_what_a_new_case_would_know_of_its_department(city: City) -> None:
+    routed = services.load_routed(city.settings, city.engine)
+    assert routed is not None
+    assert routed(GARBAGE) == {"waste_environment": 1.0}
+    assert routed(TWO_MATTERS) == {"water": 1.0, "waste_environment": 1.0}
+    assert sum(routed("手続きについて").values()) == pytest.approx(1.0)
+    assert routed("") == {}
+
+
+def test_without_a_classifier_the_search_knows_no_department(city: City, tmp_path: Path) -> None:
+    lost = city.settings.model_copy(update={"classifier_dir": tmp_path / "none"})
+    assert services.load_routed(lost, city.engine) is None
 
 
 def test_taking_the_words_back_takes_both_cases_back(city: City) -> None:

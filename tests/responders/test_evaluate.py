@@ -52,6 +52,18 @@ def test_search_is_counted_beside_its_references(passages: list[Passage]) -> Non
     assert wrong["ours"]["hit10"] == 0.0
 
 
+def test_search_is_counted_with_the_department_too() -> None:
+    articles = [
+        Article(id=name, title="減免の申請", department=name, text="減免の申請は、窓口で受け付けます。")
+        for name in ("tax", "water")
+    ]
+    passages = [passage for article in articles for passage in split_passages(article)]
+    asked = [("減免の申請", frozenset({"water"}))]
+    table = evaluate_search(asked, passages, Index(passages), None, lambda text: {"water": float(bool(text))})
+    assert table["ours_routed"]["hit1"] == 1.0
+    assert table["ours"]["hit1"] == 0.0
+
+
 def test_drafts_are_counted_by_rules(passages: list[Passage]) -> None:
     fee = passages[1].text
     cases = [
