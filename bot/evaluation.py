@@ -22,7 +22,7 @@ from bot.settings import Settings
 from classifiers.encoder import Encoder
 from responders import evaluate as measures
 from responders.checks import Register
-from responders.knowledge import Passage, read_folder, read_jsonl, split_passages
+from responders.knowledge import Passage, embedded, read_folder, read_jsonl, split_passages
 from responders.learn import held_back, learn, near_misses, sought
 from responders.ranking import FILE, Weights, shipped
 from responders.retrieve import Index
@@ -140,7 +140,7 @@ def _indexed(
     settings: Settings, passages: list[Passage], weights: Weights | None = None
 ) -> tuple[list[Passage], Index]:
     embed_passages = services.load_embed(settings, "passage")
-    vectors = embed_passages([p.ranked for p in passages]) if embed_passages else None
+    vectors = embed_passages(embedded(passages)) if embed_passages else None
     read = services.load_reader(settings) if weights is None else None
     index = Index(passages, vectors, services.load_embed(settings), weights, read)
     return list(index.passages), index
@@ -173,7 +173,9 @@ def learn_weights(settings: Settings) -> dict[str, Any]:
     cases = _tuning(settings)
     unseen = [case for case in cases if held_back(case)]
     passages, index = _learning_index(settings, Weights.neutral())
-    dense, report_dense = learn(unseen, index, LEARNT_ON)
+    _, faq = _indexed(settings, _passages(_faq(settings)), Weights.neutral())
+    asked = [case for case in measures.load_cases(_faq(settings, "_questions")) if held_back(case)]
+    dense, report_dense = learn(unseen, index, LEARNT_ON, beside=(asked, faq))
     city = [p for p in passages if not p.article.startswith(PRACTICE)]
     lexical, report_lexical = learn(cases[:LEXICAL], Index(city, weights=Weights.neutral()), LEARNT_ON)
     reading = Index(
@@ -196,17 +198,26 @@ def train_reader(settings: Settings) -> Path:
 
 
 def train_retriever(settings: Settings) -> Path:
-    """Teach the search's encoder by the questions that the weights are not learnt from; twenty minutes."""
+    """Teach the search's encoder by the questions that the weights are not learnt from; an hour."""
     from classifiers.backbone import fetch_backbone
     from classifiers.train_retriever import Sought
     from classifiers.train_retriever import train_retriever as train
 
-    cases = [case for case in _tuning(settings) if not held_back(case)]
     plain = Encoder(services.plain_encoder_dir(settings))
-    passages = _learning_passages(settings)
-    vectors = plain.embed([p.ranked for p in passages], "passage")
-    questions = [Sought(*one) for one in sought(cases, passages, vectors, plain.embed)]
+    questions = []
+    for name, cases, passages in (
+        ("", _tuning(settings), _learning_passages(settings)),
+        ("faq", measures.load_cases(_faq(settings, "_questions")), _passages(_faq(settings))),
+    ):
+        taught = [case for case in cases if not held_back(case)]
+        vectors = plain.embed(embedded(passages), "passage")
+        questions += [Sought(*one, name) for one in sought(taught, passages, vectors, plain.embed)]
     return train(questions, fetch_backbone(settings.backbone))
+
+
+def _faq(settings: Settings, part: str = "") -> Path:
+    """A knowledge of its own, as other cities have it: its articles may answer the tuning questions too."""
+    return settings.city_dir / "evaluation" / f"faq{part}.jsonl"
 
 
 def _tuning(settings: Settings) -> list[measures.Case]:

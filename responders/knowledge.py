@@ -3,7 +3,7 @@
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -99,8 +99,7 @@ class Passage:
     def ranked(self) -> str:
         """What is embedded and counted: the city's words for the text, a list row after its heading.
 
-        Without the article's title: that has a vector of its own, and sentences that several articles
-        share need only one.
+        Without the article's title, so that sentences that several articles share need only one vector.
         """
         return official(f"{self.heading} {self.text}" if self.is_row else self.text)
 
@@ -210,6 +209,26 @@ def split_passages(article: Article) -> list[Passage]:
         )
         for ordinal, (text, heading) in enumerate(pairs)
     ]
+
+
+OPENING = 300
+"""Characters of an article, its title included, that the title's vector stands for."""
+
+
+def embedded(passages: Sequence[Passage]) -> list[str]:
+    """What is made into a vector of each passage: a sentence by itself, a title with how its article begins.
+
+    A title alone says little about what its article answers, and a sentence by itself often not about what.
+
+    Args:
+        passages: Of whole articles, each in its order.
+    """
+    begins: dict[str, str] = {}
+    for passage in passages:
+        begins.setdefault(passage.article, "")
+        if len(begins[passage.article]) < OPENING:
+            begins[passage.article] += f"{passage.ranked}\n"
+    return [p.ranked if p.quotable else begins[p.article][:OPENING].rstrip() for p in passages]
 
 
 def split_sentences(text: str) -> list[str]:

@@ -21,7 +21,7 @@ from sklearn.metrics import roc_auc_score
 
 from responders.evaluate import Case
 from responders.japanese import official
-from responders.knowledge import Passage
+from responders.knowledge import Passage, embedded
 from responders.ranking import AGAIN, ANSWER, ARTICLE, SENTENCE, Weights
 from responders.retrieve import Embed, Index, Question, Ranking
 
@@ -59,7 +59,11 @@ def held_back(case: Case) -> bool:
 
 
 def learn(
-    cases: Sequence[Case], index: Index, today: date, articles: Weights | None = None
+    cases: Sequence[Case],
+    index: Index,
+    today: date,
+    articles: Weights | None = None,
+    beside: tuple[Sequence[Case], Index] | None = None,
 ) -> tuple[Weights, dict[str, Any]]:
     """Weights for an index of this kind, and what they reach on questions about articles held out.
 
@@ -68,32 +72,30 @@ def learn(
         index: Over the articles that the cases are about; its encoder and reader, if any, are used.
         today: Decides which articles are valid.
         articles: What ranks articles at first sight, if it is known already; default: it is learnt.
+        beside: Questions about another knowledge: articles shall be ranked as well there, at first sight and
+            again. All of them count as much as all cases, and nothing else is learnt from them.
 
     Returns:
         The weights, and per measure its mean over the folds.
     """
-    asked = _look(cases, index, today)
-    weights = _fit(asked, index, articles)
-    held_out: dict[str, tuple[_Asked, Index, Ranking]] = {}
-    for fold in range(FOLDS):
-        part = _fit([a for a in asked if a.fold != fold], index, articles)
-        held_out |= {
-            a.case.id: (a, index.weighted(part), _judge(a, index.weighted(part)))
-            for a in asked
-            if a.fold == fold
-        }
-    rows = list(held_out.values())
-    weights = _fit_again(weights, [(a, ranking) for a, _, ranking in rows if a.articles])
-    rejudged = [(a, other.weighted(_with_again(other, weights))) for a, other, _ in rows]
-    judged = [(a, other, _judge(a, other)) for a, other in rejudged]
-    evidence = np.array([other.answer_evidence(ranking) for _, other, ranking in judged], np.float64)
-    answerable = np.array([a.case.answerable for a, _, _ in judged])
-    folds = np.array([a.fold for a, _, _ in judged])
-    chances = _held_out_chances(evidence, answerable, folds)
-    answer, constant = _logit(evidence, answerable)
-    below = float(np.quantile(chances[~answerable], RIGHTLY_SILENT)) + 0.001
-    weights = replace(weights, answer=answer, constant=constant, abstain_below=below)
-    return weights, _report(judged, chances, answerable, below, today)
+    parts = [(_look(*part, today), part[1]) for part in ((cases, index), beside) if part]
+    with_gold = [sum(bool(a.articles) for a in asked) for asked, _ in parts]
+    counts = [with_gold[0] / count for count in with_gold]
+    choices = (
+        []
+        if articles
+        else [c for part, n in zip(parts, counts, strict=True) for c in _article_choices(*part, n)]
+    )
+
+    def fit(without: int | None) -> Weights:
+        first = articles.article if articles else _fit_articles([c for f, c in choices if f != without])
+        return _fit_sentences([a for a in parts[0][0] if a.articles and a.fold != without], index, first)
+
+    by_fold = [fit(fold) for fold in range(FOLDS)]
+    judged = [[_judged(a, where.weighted(by_fold[a.fold])) for a in asked] for asked, where in parts]
+    weights = _fit_again(fit(None), judged, counts)
+    again = [_judged(a, other.weighted(_with_again(other, weights))) for a, other, _ in judged[0]]
+    return _fit_answer(weights, again, today)
 
 
 def near_misses(
@@ -127,8 +129,9 @@ MISSES = 6
 Sought = tuple[
     str, frozenset[str], tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...]
 ]
-"""A question; the ids of the articles that answer; their titles; the sentences that answer; their other
-sentences; and other articles' ids, each with its sentence nearest to the question."""
+"""A question; the ids of the articles that answer; their titles, alone and with how the articles begin; the
+sentences that answer; their other sentences; and other articles' ids, each with its sentence nearest to the
+question."""
 
 
 def sought(
@@ -139,7 +142,7 @@ def sought(
     Args:
         cases: Questions with their gold sentences; the others are passed over.
         passages: Of all articles, titles included.
-        vectors: Of the passages' ``ranked``, shape (len(passages), dimensions).
+        vectors: Of what `embedded` gives, shape (len(passages), dimensions).
         embed: The encoder as it is, for questions.
     """
     whole: dict[str, list[Passage]] = {}
@@ -158,9 +161,22 @@ def sought(
             if len(nearest) == MISSES:
                 break
         own = [p for article in sorted(articles) for p in whole[article]]
-        titles = tuple(dict.fromkeys(official(p.article_title) for p in own))
+        begins = [embedded(whole[article])[0] for article in sorted(articles)]
+        titles = tuple(dict.fromkeys([*(official(p.article_title) for p in own), *begins]))
         beside = tuple(p.ranked for p in own if p.quotable and p not in gold)
         yield question, articles, titles, tuple(p.ranked for p in gold), beside, tuple(nearest.items())
+
+
+def _fit_answer(weights: Weights, judged: "Sequence[_Judged]", today: date) -> tuple[Weights, dict[str, Any]]:
+    """The weights with those that decide on silence, and the report."""
+    evidence = np.array([index.answer_evidence(ranking) for _, index, ranking in judged], np.float64)
+    answerable = np.array([a.case.answerable for a, _, _ in judged])
+    folds = np.array([a.fold for a, _, _ in judged])
+    chances = _held_out_chances(evidence, answerable, folds)
+    answer, constant = _logit(evidence, answerable)
+    below = float(np.quantile(chances[~answerable], RIGHTLY_SILENT)) + 0.001
+    weights = replace(weights, answer=answer, constant=constant, abstain_below=below)
+    return weights, _report(judged, chances, answerable, below, today)
 
 
 def _with_again(index: Index, weights: Weights) -> Weights:
@@ -195,32 +211,38 @@ def _routed(case: Case, departments: Sequence[str]) -> dict[str, float]:
     return {departments[draw % len(departments)] if wrong else case.department: 1.0}
 
 
+_Judged = tuple[_Asked, Index, Ranking]
+"""A question, and how an index with its weights ranks the articles for it."""
+
+
+def _judged(asked: _Asked, index: Index) -> _Judged:
+    return asked, index, _judge(asked, index)
+
+
 def _judge(asked: _Asked, index: Index) -> Ranking:
     return index.judge(asked.question, asked.routed)
 
 
-def _fit(asked: Sequence[_Asked], index: Index, articles: Weights | None) -> Weights:
-    """Articles and sentences; the rest starts neutral."""
-    with_gold = [a for a in asked if a.articles]
-    if articles:
-        article = articles.article
-    else:
-        choices = [_article_choice(a, index) for a in with_gold]
-        # Other cities title their articles otherwise: what little speaks against one here is chance there.
-        article = _choice(choices, len(ARTICLE), ARTICLE_RIDGE, least=0.0)
-    sentence = _choice(
-        [choice for a in with_gold for choice in _sentence_choices(a, index)], len(SENTENCE), SENTENCE_RIDGE
-    )
+def _fit_articles(choices: "Sequence[_Choice]") -> NDArray[np.float32]:
+    # Other cities title their articles otherwise: what little speaks against one here is chance there.
+    return _choice(choices, len(ARTICLE), ARTICLE_RIDGE, least=0.0)
+
+
+def _fit_sentences(asked: Sequence[_Asked], index: Index, article: NDArray[np.float32]) -> Weights:
+    """Weights that rank articles so, and sentences as these questions teach; the rest starts neutral."""
+    choices = [choice for a in asked for choice in _sentence_choices(a, index)]
+    sentence = _choice(choices, len(SENTENCE), SENTENCE_RIDGE)
     again = np.array([1.0, *[0.0] * (len(AGAIN) - 1)], np.float32)
     return Weights(article, again, sentence, np.zeros(len(ANSWER), np.float32), 0.0, 0.5)
 
 
-def _fit_again(weights: Weights, rows: Sequence[tuple[_Asked, Ranking]]) -> Weights:
+def _fit_again(weights: Weights, parts: Sequence[Sequence[_Judged]], counts: Sequence[float]) -> Weights:
     choices = []
-    for asked, ranking in rows:
-        right = np.array([article in asked.articles for article in ranking.fits])
-        if right.any():
-            choices.append((ranking.second[None].astype(np.float64), right, 1.0))
+    for judged, count in zip(parts, counts, strict=True):
+        for asked, _, ranking in judged:
+            right = np.array([article in asked.articles for article in ranking.fits])
+            if right.any():
+                choices.append((ranking.second[None].astype(np.float64), right, count))
     return replace(weights, again=_choice(choices, len(AGAIN), AGAIN_RIDGE))
 
 
@@ -228,11 +250,16 @@ _Choice = tuple[Matrix, NDArray[np.bool_], float]
 """Features (clauses, options, features), which options are right, and how much it counts."""
 
 
-def _article_choice(asked: _Asked, index: Index) -> _Choice:
-    valid = np.flatnonzero(asked.question.valid)
-    routed = [[asked.routed.get(index.department_of(int(a)), 0.0)] for a in valid]
-    features = np.hstack([asked.question.evidence[0, valid], routed])
-    return features[None], np.isin(valid, list(asked.articles)), 1.0
+def _article_choices(asked: Sequence[_Asked], index: Index, counts: float) -> list[tuple[int, _Choice]]:
+    """Each question's fold and its choice among the articles."""
+    found = []
+    for one in asked:
+        if one.articles:
+            valid = np.flatnonzero(one.question.valid)
+            routed = [[one.routed.get(index.department_of(int(a)), 0.0)] for a in valid]
+            features = np.hstack([one.question.evidence[0, valid], routed])
+            found.append((one.fold, (features[None], np.isin(valid, list(one.articles)), counts)))
+    return found
 
 
 def _sentence_choices(asked: _Asked, index: Index) -> list[_Choice]:
@@ -295,7 +322,7 @@ def _held_out_chances(evidence: Matrix, answerable: NDArray[np.bool_], folds: ND
 
 
 def _report(
-    judged: Sequence[tuple[_Asked, Index, Ranking]],
+    judged: Sequence[_Judged],
     chances: Matrix,
     answerable: NDArray[np.bool_],
     below: float,

@@ -120,9 +120,9 @@ _ASKED = tuple(re.compile(asked) for asked, _ in KINDS.values())
 _ANSWERED = tuple(re.compile(answered) for _, answered in KINDS.values())
 _CONTACT_LINE = re.compile(r"お問い合わせは|問い合わせ先|受付時間は|受け付けています。$")
 
-ARTICLE = ("nearest", "mean", "title", "words", "pairs", "title_words", "department")
-"""Per article: the message's likeness to its nearest sentence, to all of them and to the title by the
-encoder; BM25 over words, character pairs and the title's words; the chance of its department."""
+ARTICLE = ("nearest", "whole", "words", "pairs", "department")
+"""Per article: the message's likeness to its nearest sentence and to its title with how it begins, by the
+encoder; BM25 over words and character pairs; the chance of its department."""
 AGAIN = ("chance", "fit")
 """Per article that leads: the log chance so far, and how well its best sentence fits each clause."""
 SENTENCE = (
@@ -135,7 +135,7 @@ article's own average; shared words and character pairs that not every sentence 
 and form; whether it leads by likeness or words; the reader's log odds that it answers the message; whether it
 holds the kind of fact that the clause asks."""
 ANSWER = (
-    *("chance", "near", "mean", "title", "words", "margin", "known", "least_known", "kinds", "fit"),
+    *("chance", "near", "mean", "whole", "words", "margin", "known", "least_known", "kinds", "fit"),
     *("above_mean", "department", "read", "read_anywhere"),
 )
 """Per message and its best article: `Index` says what each is."""

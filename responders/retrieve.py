@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 
 from responders.japanese import asks, clauses, official, words
-from responders.knowledge import Passage
-from responders.ranking import View, Weights, kinds_asked, log_chances, shipped
+from responders.knowledge import Passage, embedded
+from responders.ranking import ARTICLE, View, Weights, kinds_asked, log_chances, shipped
 
 Floats = NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Floats]
@@ -83,8 +83,8 @@ class Index:
 
     Args:
         passages: Of every article that may be quoted, titles (ordinal 0) included.
-        vectors: Unit vectors of ``passage.ranked``, shape (len(passages), dimensions); None: ``embed`` makes
-            them now, or there are none.
+        vectors: Unit vectors of what `embedded` gives, shape (len(passages), dimensions); None: ``embed``
+            makes them now, or there are none.
         embed: Encodes the clauses of a message; None: lexical ranking only.
         read: Reads the leading articles beside the message; used with ``embed`` only.
         weights: How much each piece of evidence counts; default: those that come with the product.
@@ -230,7 +230,7 @@ class Index:
         if self._embed is None or not self.passages:
             return None
         if vectors is None:
-            return np.asarray(self._embed([passage.ranked for passage in self.passages]), dtype=np.float32)
+            return np.asarray(self._embed(embedded(self.passages)), dtype=np.float32)
         if len(vectors) != len(order):
             raise ValueError(f"{len(vectors)} vectors for {len(order)} passages")
         return np.asarray(vectors, dtype=np.float32)[list(order)]
@@ -238,16 +238,13 @@ class Index:
     def _read_articles(self) -> None:
         """What ranks articles; their sentences are read when an article first leads."""
         whole = [self.article_passages(article) for article in self.articles]
-        titles = [official(parts[0].article_title) for parts in whole]
         self._words = Bm25([_article_words(parts) for parts in whole])
-        self._title_words = Bm25([words(title) for title in titles])
         self._pairs = Bm25(
             [character_pairs("\n".join(part.ranked for part in parts)) for parts in whole], character_pairs
         )
         self._departments = [parts[0].department for parts in whole]
         self._from = np.array([_ordinal(parts[0].valid_from, _OPEN_START) for parts in whole])
         self._to = np.array([_ordinal(parts[0].valid_to, _OPEN_END) for parts in whole])
-        self._means = None if self.vectors is None else _mean_vectors(self.vectors, self._starts)
         self._view = lru_cache(maxsize=2_000)(self._make_view)
 
     def _make_view(self, article: int) -> View:
@@ -272,16 +269,16 @@ class Index:
         valid = np.ones(len(self.articles), bool)
         if today is not None:
             valid = (self._from <= today.toordinal()) & (today.toordinal() <= self._to)
-        lexical = [self._words, self._pairs, self._title_words]
+        lexical = [self._words, self._pairs]
         counted = np.stack([view.scores(queries) for view in lexical], axis=2)
         encoded, cosine = np.zeros((len(queries), 0), np.float32), np.zeros(0, np.float32)
-        dense, floors = np.zeros((len(self.articles), 3), np.float32), np.zeros(3, np.float32)
-        if self._embed is not None and self.vectors is not None and self._means is not None:
+        dense, floors = np.zeros((len(self.articles), 2), np.float32), np.zeros(2, np.float32)
+        if self._embed is not None and self.vectors is not None:
             encoded = np.asarray(self._embed(queries), dtype=np.float32)
             # Only the whole message is held against every passage; its clauses see the leading articles.
             cosine = self.vectors @ encoded[0]
             nearest = np.maximum.reduceat(cosine, self._starts)
-            dense = np.stack([nearest, self._means @ encoded[0], cosine[self._starts]], axis=1)
+            dense = np.stack([nearest, cosine[self._starts]], axis=1)
             floors = dense.mean(axis=0)
             dense = _spread(dense, floors)
         evidence = np.hstack([dense, counted[0]])[None]
@@ -347,11 +344,11 @@ class Index:
     def answer_evidence(self, found: "Ranking") -> Floats:
         """`ranking.ANSWER` for the best article.
 
-        Its chance; the cosine of its nearest sentence, of all on average and of the title; BM25 over words;
-        how much nearer it is than any other article; the share of the message's words, rare ones counting
-        more, that it holds, and the least share of a clause's words that the clause's best sentence holds;
-        the share of asked kinds of fact found there; how well the sentences fit; how far the nearest stands
-        out; the chance of the department; the reader's view of its best sentence and of any article's.
+        Its chance; the cosine of its nearest sentence, of all on average and of its beginning; BM25 over
+        words; how much nearer it is than any other article; the share of the message's words, rare ones
+        counting more, that it holds, and the least share of a clause's words that the clause's best sentence
+        holds; the share of asked kinds of fact found there; how well the sentences fit; how far the nearest
+        stands out; the chance of the department; the reader's view of its best sentence and of any article's.
         """
         question, main = found.question, found.main
         view, best = self._view(main), found.fits[main].argmax(axis=1)
@@ -365,8 +362,9 @@ class Index:
         near, mean = (float(cosine.max()), float(cosine.mean())) if cosine.size else (0.0, 0.0)
         return np.array(
             [
-                found.chances[main], near, mean, self._title_cosine(question, main),
-                question.evidence[0, main, 3], near - self._nearest_elsewhere(question, main),
+                found.chances[main], near, mean, self._whole_cosine(question, main),
+                question.evidence[0, main, ARTICLE.index("words")],
+                near - self._nearest_elsewhere(question, main),
                 self._words.share(question.queries[0], known),
                 min(self._words.share(c, h) for c, h in zip(asked, held, strict=True)),
                 float(np.mean(kinds)), found.fits[main].max(axis=1).mean(), near - mean, found.routed[main],
@@ -375,7 +373,7 @@ class Index:
             np.float32,
         )  # fmt: skip
 
-    def _title_cosine(self, question: "Question", article: int) -> float:
+    def _whole_cosine(self, question: "Question", article: int) -> float:
         return float(question.cosine[self._starts[article]]) if question.cosine.size else 0.0
 
     def _nearest_elsewhere(self, question: "Question", article: int) -> float:
@@ -445,12 +443,11 @@ class Index:
 
     def _clause_score(self, question: "Question", row: int, article: int) -> float:
         """How well an article answers one clause, without department and sentences."""
-        dense = np.zeros(3, np.float32)
-        if self.vectors is not None and self._means is not None:
+        dense = np.zeros(2, np.float32)
+        if self.vectors is not None:
             start, end = self._spans[self.articles[article]]
             near = self.vectors[start:end] @ question.encoded[row]
-            mean = float(self._means[article] @ question.encoded[row])
-            dense = _spread(np.array([near.max(), mean, near[0]], np.float32), question.floors)
+            dense = _spread(np.array([near.max(), near[0]], np.float32), question.floors)
         return float(np.hstack([dense, question.counted[row, article]]) @ self._weights.article[:-1])
 
     def _title(self, article: int) -> str:
@@ -490,7 +487,7 @@ class Question:
     evidence: Floats
     """`ranking.ARTICLE` of the whole message without the department, shape (1, articles, features)."""
     counted: Floats
-    """The lexical part of it for every query, shape (queries, articles, 3)."""
+    """The lexical part of it for every query, shape (queries, articles, 2)."""
     encoded: Floats
     """Vectors of the queries; no columns without an encoder."""
     cosine: Floats
@@ -591,12 +588,6 @@ def character_pairs(text: str) -> list[str]:
 def _spread(cosine: Floats, floors: Floats) -> Floats:
     """Encoders squeeze cosines into a narrow band: measured from a query's own average it spreads again."""
     return np.asarray(np.clip((cosine - floors) / np.maximum(1 - floors, 1e-6), 0, 1), dtype=np.float32)
-
-
-def _mean_vectors(vectors: Floats, starts: NDArray[np.intp]) -> Floats:
-    """What an article is about as a whole: the mean of its sentences' vectors, length 1."""
-    sums = np.add.reduceat(vectors, starts, axis=0)
-    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-6), np.float32)
 
 
 def _share_answered(view: View, sentence: int, clause: str) -> float:

@@ -1,15 +1,21 @@
 """The search's encoder: taught, built, read back, and the shipped one beside the plain one."""
 
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from classifiers.artefact import folder_name
 from classifiers.backbone import fetch_backbone
 from classifiers.encoder import UPDATES, Encoder
 from classifiers.errors import ModelNotLoaded
-from classifiers.train_retriever import Recipe, Sought, fetch_retriever, train_retriever
+from classifiers.train_retriever import Recipe, Sought, _loss, fetch_retriever, train_retriever
 
 ANSWERS = {
     "税金": "市民税は、納期限までに金融機関で納めてください。",
@@ -81,3 +87,16 @@ def test_the_shipped_one_tells_an_answer_from_its_neighbours(e5: Path) -> None:
         assert np.argmax(likeness) == 0
         margins.append(float(likeness[0] - likeness[1:].max()))
     assert margins[1] > margins[0]
+
+
+@pytest.mark.parametrize(("knowledge", "loss"), [("city", 2 * math.log(2)), ("faq", 0.0)])
+def test_an_article_of_another_knowledge_is_no_miss(knowledge: str, loss: float) -> None:
+    one = Sought("いつ", frozenset({"a"}), ("題名",), ("月曜日です。",), (), (), "city")
+    other = replace(one, articles=frozenset({"b"}), knowledge=knowledge)
+
+    def alike(texts: Sequence[str], kind: str) -> Tensor:
+        assert kind in ("query", "passage")
+        return torch.ones(len(texts), 1)
+
+    found = _loss(alike, [one, other], Recipe(), random.Random(1))  # type: ignore[arg-type]  # noqa: S311
+    assert found.item() == pytest.approx(loss)

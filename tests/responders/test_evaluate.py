@@ -19,7 +19,7 @@ from responders.gate import strict_gate
 from responders.knowledge import Article, Passage, split_passages
 from responders.learn import held_back, learn, near_misses, sought
 from responders.mutate import mutations
-from responders.ranking import Weights
+from responders.ranking import ARTICLE, Weights
 from responders.retrieve import Index
 
 TODAY = date(2026, 11, 24)
@@ -158,6 +158,22 @@ def test_the_tuning_set_stands_apart_from_the_test_set() -> None:
     assert {a.id for a in practice}.isdisjoint(a.id for a in known)
 
 
+def test_the_questions_about_a_faq_stand_apart_too() -> None:
+    from responders.knowledge import read_folder, read_jsonl
+
+    data = Path(__file__).resolve().parents[2] / "data"
+    asked, faq = (data / "evaluation" / f"faq{part}.jsonl" for part in ("_questions", ""))
+    cases, entries = load_cases(asked), read_jsonl(faq)
+    others = [c for name in ("tuning", "drafts") for c in load_cases(data / "evaluation" / f"{name}.jsonl")]
+    texts = {(p.article, p.text) for a in entries for p in split_passages(a) if p.quotable}
+    assert {_bare(c.text) for c in cases}.isdisjoint(_bare(c.text) for c in others)
+    assert [gold for c in cases for gold in c.gold if gold not in texts] == []
+    assert len({c.id for c in cases}) == len({_bare(c.text) for c in cases}) == len(cases) == 1318
+    assert all(c.gold for c in cases)
+    assert len(entries) == 330
+    assert {a.id for a in entries}.isdisjoint(a.id for a in read_folder(data / "knowledge"))
+
+
 def _bare(text: str) -> str:
     return re.sub(r"\W", "", unicodedata.normalize("NFKC", text))
 
@@ -179,6 +195,31 @@ def test_learning_is_deterministic_and_finds_what_helps(passages: list[Passage])
     assert weights.written() == again.written()
     assert report["hit1"] > 0.9
     assert index.weighted(weights).select(cases[0].text).score > index.weighted(weights).abstain_below
+
+
+def test_articles_are_ranked_for_the_knowledge_beside_too(passages: list[Passage]) -> None:
+    fee = passages[1].text
+    cases = [
+        replace(_case(f"粗大ごみ{n}個の手数料はいくらですか", [("bulky", fee)], []), id=f"a{n}")
+        for n in range(12)
+    ]
+    silent = [replace(_case(f"飛行機の切符を{n}枚買いたい", [], []), id=f"n{n}") for n in range(12)]
+    alike = [
+        Article(id=title, title=title, department="tax", text="窓口で受け付けます。手数料は300円です。")
+        for title in ("印鑑登録の廃止", "住民票の写し", "戸籍の附票")
+    ]
+    other = [passage for article in alike for passage in split_passages(article)]
+    asked = [
+        replace(_case(f"{a.title}を{n}枚ほしい", [(a.id, "窓口で受け付けます。")], []), id=f"{a.id}{n}")
+        for a in alike
+        for n in range(8)
+    ]
+    index, faq = (Index(part, weights=Weights.neutral()) for part in (passages, other))
+    alone, _ = learn([*cases, *silent], index, TODAY)
+    both, _ = learn([*cases, *silent], index, TODAY, beside=(asked, faq))
+    words = ARTICLE.index("words")
+    assert both.article[words] > alone.article[words] + 1
+    assert both.sentence.tolist() == alone.sentence.tolist()
 
 
 def test_no_evidence_learns_to_speak_against_an_article(passages: list[Passage]) -> None:
@@ -225,7 +266,7 @@ def test_the_encoder_learns_what_to_find_and_what_not(passages: list[Passage]) -
     )
     assert question
     assert articles == {"bulky"}
-    assert titles == (passages[0].article_title,)
+    assert titles == (passages[0].article_title, "\n".join(p.ranked for p in passages[:3]))
     assert answers == (passages[1].ranked,)
     assert set(beside) == {p.ranked for p in passages if p.article == "bulky" and p.quotable} - set(answers)
     assert misses == (("library", passages[-1].ranked),)

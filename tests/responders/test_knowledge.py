@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from responders.errors import BadArticle
-from responders.knowledge import Article, read_folder, read_jsonl, read_markdown, split_passages
+from responders.knowledge import (
+    OPENING,
+    Article,
+    embedded,
+    read_folder,
+    read_jsonl,
+    read_markdown,
+    split_passages,
+)
 from tests.responders.conftest import write_article
 
 EXTRA = """valid_from: 2026-04-01
@@ -169,3 +177,16 @@ def test_an_endless_sentence_is_cut_and_nothing_is_lost() -> None:
 def test_invisible_characters_are_dropped(tmp_path: Path) -> None:
     article = read_markdown(write_article(tmp_path, "a", "題", "tax", "手\u200b数\x00料\u202eです。"))
     assert article.text == "手数料です。"
+
+
+def test_a_title_is_embedded_with_how_its_article_begins() -> None:
+    short, long = (
+        Article("a", "ごみの日", "waste", "月曜日です。\n祝日も集めます。"),
+        "長い文です。" * OPENING,
+    )
+    one, other = split_passages(short), split_passages(Article("b", "別の題名", "tax", long))
+    texts = embedded([*one, *other])
+    assert texts[:3] == ["ごみの日\n月曜日です。\n祝日も集めます。", "月曜日です。", "祝日も集めます。"]
+    assert texts[3].startswith("別の題名\n長い文です。")
+    assert len(texts[3]) <= OPENING
+    assert texts[4:] == [p.ranked for p in other if p.quotable]
