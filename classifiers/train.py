@@ -9,7 +9,8 @@ from there (LP-FT), keeping the epoch that explains the validation set best; 4. 
 7. write the folder in one step, with metrics, model card and hashes.
 
 Source: LP-FT, Kumar et al. 2022, arXiv:2202.10054; several draws of dropout for one run of the encoder,
-Inoue 2019, arXiv:1905.09788; averaged weights, Polyak and Juditsky 1992, doi:10.1137/0330046.
+Inoue 2019, arXiv:1905.09788; averaged weights, Polyak and Juditsky 1992, doi:10.1137/0330046; a last epoch
+without what is learnt already, Jiang et al. 2019, arXiv:1910.00762.
 """
 
 from __future__ import annotations
