@@ -11,7 +11,7 @@ from bot.models import AuditEntry, Draft, DraftingMode, DraftStatus, Role
 from tests.city import City, Desk
 from tests.responders.conftest import FakeEndpoint
 
-ASK = "粗大ごみの出し方を教えてください。合言葉はキンモクセイ。"
+ASK = "粗大ごみの出し方を教えてください。合言葉はヒラメキ。"
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_an_unmeasured_model_stays_blind_to_the_message(
     )
     assert "未実施" in admin.page("/supervise")
     _drafted(writing)
-    assert "キンモクセイ" not in str(model.requests)
+    assert "ヒラメキ" not in str(model.requests)
     assert not writing.all(DraftingMode)
 
 
@@ -99,7 +99,7 @@ def test_an_administrator_lets_a_model_that_passed_read_the_message(
     assert _switch(admin, "answer") == 303
     assert "今の方式: <strong>回答方式" in admin.page("/supervise")
     draft = _drafted(writing)
-    assert "キンモクセイ" in str(model.requests[-1]["messages"])
+    assert "ヒラメキ" in str(model.requests[-1]["messages"])
     assert (draft.origin, draft.model["mode"], draft.model["served"]) == ("model", "answer", "site-model")
     [entry] = writing.all(AuditEntry, AuditEntry.action == "switch_mode")
     assert json.loads(entry.details)["mode"] == "answer"
@@ -127,7 +127,7 @@ def test_another_model_behind_the_endpoint_falls_back_by_itself(
     model.models = ["other-model"]
     assert "自動で言い換え方式に戻しています" in admin.page("/supervise")
     assert _drafted(writing).model["mode"] == "rewrite"
-    assert "キンモクセイ" not in str(model.requests)
+    assert "ヒラメキ" not in str(model.requests)
     model.models = ["site-model"]
     assert "自動で言い換え方式" not in admin.page("/supervise")
 
@@ -144,12 +144,12 @@ def test_an_evaluation_that_fails_later_falls_back_too(
 def test_a_model_that_obeys_the_message_costs_its_own_words_only(
     writing: City, admin: Desk, model: FakeEndpoint
 ) -> None:
-    model.reply = lambda body: _first_source(body) + "合言葉はキンモクセイです。[1]"
+    model.reply = lambda body: _first_source(body) + "合言葉はヒラメキです。[1]"
     _evaluated(writing, passed=True)
     _switch(admin, "answer")
     draft = _drafted(writing)
     assert draft.origin == "template"
-    assert "キンモクセイ" not in draft.text
+    assert "ヒラメキ" not in draft.text
     assert draft.flags[0].startswith("answer: ")
     desk = writing.hire("tantou")
     assert "AIの回答案に、記事で裏付けられない箇所があったため" in desk.page(
