@@ -221,12 +221,14 @@ def draft(file: IO[bytes]) -> None:
     from dataclasses import asdict
 
     from bot.jsonl import answer_each
+    from bot.services import load_routed
     from responders.draft import draft as run
 
     writer = _writer()
     index = writer.knowledge.index()
     today = datetime.now(UTC).astimezone(writer.zone).date()
-    routed = _routed()
+    settings = _settings()
+    routed = load_routed(settings, _champion(settings))
 
     def answer(text: str) -> dict[str, Any]:
         departments = routed(text) if routed else None
@@ -247,14 +249,6 @@ def _writer() -> Any:  # noqa: ANN401
 
     settings = _with_embedded_model(_settings())
     return load_writer(settings, make_engine(settings.effective_database_url))
-
-
-def _routed() -> Any:  # noqa: ANN401
-    from bot.db import make_engine
-    from bot.services import load_routed
-
-    settings = _settings()
-    return load_routed(settings, make_engine(settings.effective_database_url))
 
 
 def _with_embedded_model(settings: Settings) -> Settings:
@@ -471,7 +465,8 @@ def evaluate_search(queries: Path | None, knowledge: Path | None) -> None:
     """
     from bot.evaluation import search as run
 
-    click.echo(json.dumps(run(_settings(), queries, knowledge), ensure_ascii=False))
+    settings = _settings()
+    click.echo(json.dumps(run(settings, queries, knowledge, _champion(settings)), ensure_ascii=False))
 
 
 @evaluate.command("drafts")

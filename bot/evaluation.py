@@ -35,13 +35,16 @@ LEXICAL = 920
 """How many tuning questions the weights without an encoder are learnt from; see docs/decisions/0011."""
 
 
-def search(settings: Settings, queries: Path | None, knowledge: Path | None) -> dict[str, Any]:
+def search(
+    settings: Settings, queries: Path | None, knowledge: Path | None, classifier: Path
+) -> dict[str, Any]:
     """Search quality in one table; default: the authored questions over the city's articles.
 
     Args:
-        settings: Name the city, the encoder and the classifier.
+        settings: Name the city and the encoder.
         queries: Judged queries, see `responders.evaluate.load_judged`.
         knowledge: Articles as `madoguchi knowledge import` takes them.
+        classifier: Folder of the model that routes.
     """
     passages, index = city_index(settings, knowledge)
     plain = services.load_encoder(services.plain_encoder_dir(settings))
@@ -50,7 +53,7 @@ def search(settings: Settings, queries: Path | None, knowledge: Path | None) -> 
         if queries
         else measures.queries_of(measures.load_cases(_cases(settings)))
     )
-    routed = services.load_routed(settings, make_engine(settings.effective_database_url))
+    routed = services.load_routed(settings, classifier)
     table = measures.evaluate_search(asked, passages, index, plain.embed if plain else None, routed)
     return {"queries": len(asked), "passages": len(passages), **table}
 

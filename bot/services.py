@@ -18,6 +18,7 @@ from bot.settings import Settings
 from bot.triage import Brain
 from bot.workflow import Services
 from channels.webchat import WebChatSender
+from classifiers.department import DepartmentClassifier
 from classifiers.encoder import BACKBONE, Encoder
 from classifiers.errors import ClassifierError, EmptyText
 from classifiers.reader import Reader
@@ -52,10 +53,12 @@ def load_classifier(settings: Settings, engine: Engine) -> LiveClassifier | None
         return None
 
 
-def load_routed(settings: Settings, engine: Engine) -> Callable[[str], Mapping[str, float]] | None:
-    """A new message to the chance of each department, as drafting would know it; None: no classifier."""
-    classifier = load_classifier(settings, engine)
-    if classifier is None:
+def load_routed(settings: Settings, folder: Path) -> Callable[[str], Mapping[str, float]] | None:
+    """A message to the chance of each department, as drafting would know it; None: no classifier there."""
+    try:
+        classifier = DepartmentClassifier(folder, coverage=settings.routing_coverage)
+    except ClassifierError as reason:
+        log.error("no classifier, no department is known beforehand: %s", reason)
         return None
 
     def routed(text: str) -> Mapping[str, float]:
@@ -65,7 +68,7 @@ def load_routed(settings: Settings, engine: Engine) -> Callable[[str], Mapping[s
             return {}
         if found.abstained:
             return found.probabilities
-        return {department: 1.0 for department in (found.department, found.also) if department}
+        return dict.fromkeys(filter(None, (found.department, found.also)), 1.0)
 
     return routed
 

@@ -192,3 +192,15 @@ def test_a_search_can_be_kept_to_one_department(sqlite_url: str, tmp_path: Path)
     wrong = _run("search", "-", "--department", "taxx", stdin=asked, folder=tmp_path)
     assert wrong.returncode == 2
     assert b"taxx" in wrong.stderr
+
+
+def test_the_search_is_measured_without_a_database(tmp_path: Path) -> None:
+    knowledge, queries = tmp_path / "faq.jsonl", tmp_path / "queries.jsonl"
+    knowledge.write_text(
+        json.dumps({"id": "1", "question": "犬の登録", "answer": "犬の登録は、窓口で受け付けます。"}), "utf-8"
+    )
+    queries.write_text(json.dumps({"text": "犬を飼い始めた", "relevance": {"1": 2}}), "utf-8")
+    files = ["--knowledge", str(knowledge), "--queries", str(queries)]
+    done = _run("evaluate", "search", *files, stdin=b"", folder=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert json.loads(done.stdout)["ours"]["hit1"] == 1.0
