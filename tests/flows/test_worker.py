@@ -90,7 +90,7 @@ def test_no_draft_waits_for_the_model_of_another_case() -> None:
             import_articles(session, [article], actor="test", embed=None)
         opened.start_worker()
         for user in (USER, OTHER):
-            text = "公園でたき火はできますか。公園での花火は何時までですか。"
+            text = "公園でのたき火や花火は、何時までできますか。"
             opened.line.post(opened.line.body(opened.line.text(user, text)))
         wait_for(lambda: _origins(opened) == ["template", "template"] and model.requests)
         written.set()
