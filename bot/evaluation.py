@@ -22,7 +22,7 @@ from bot.settings import Settings
 from classifiers.encoder import Encoder
 from responders import evaluate as measures
 from responders.checks import Register
-from responders.knowledge import Passage, embedded, read_folder, read_jsonl, split_passages
+from responders.knowledge import Passage, read_folder, read_jsonl, split_passages
 from responders.learn import held_back, learn, near_misses, sought
 from responders.ranking import FILE, Weights, shipped
 from responders.retrieve import Index
@@ -143,7 +143,7 @@ def _indexed(
     settings: Settings, passages: list[Passage], weights: Weights | None = None
 ) -> tuple[list[Passage], Index]:
     embed_passages = services.load_embed(settings, "passage")
-    vectors = embed_passages(embedded(passages)) if embed_passages else None
+    vectors = embed_passages([p.ranked for p in passages]) if embed_passages else None
     read = services.load_reader(settings) if weights is None else None
     index = Index(passages, vectors, services.load_embed(settings), weights, read)
     return list(index.passages), index
@@ -213,7 +213,7 @@ def train_retriever(settings: Settings) -> Path:
         ("faq", measures.load_cases(_faq(settings, "_questions")), _passages(_faq(settings))),
     ):
         taught = [case for case in cases if not held_back(case)]
-        vectors = plain.embed(embedded(passages), "passage")
+        vectors = plain.embed([p.ranked for p in passages], "passage")
         questions += [Sought(*one, name) for one in sought(taught, passages, vectors, plain.embed)]
     return train(questions, fetch_backbone(settings.backbone))
 

@@ -37,7 +37,7 @@ from bot.models import (
 )
 from responders.draft import Wish
 from responders.errors import BadArticle
-from responders.knowledge import OPENING, Article, Passage, embedded, split_passages
+from responders.knowledge import Article, Passage, split_passages
 from responders.retrieve import Embed, Index, Read
 
 EMBED_AT_ONCE = 64
@@ -103,7 +103,7 @@ def import_articles(
     gone = gone if retire_missing else set()
     updated = {a.id for a in changed if a.id in known and known[a.id].in_force}
     departments = set(session.exec(select(Department.id)))
-    vectors = _vectors_of({text for a in changed for text in embedded(split_passages(a))}, embed)
+    vectors = _vectors_of({p.ranked for a in changed for p in split_passages(a)}, embed)
     for article in changed:
         department = article.department if article.department in departments else FRONT_DESK
         _replace(session, article, department, vectors=vectors)
@@ -196,7 +196,7 @@ def _replace(
         session: The caller's transaction.
         article: The new content.
         department_id: Where it belongs; must exist.
-        vectors: By the texts of `embedded`; what is missing stays empty for the worker.
+        vectors: By what is ``ranked``; what is missing stays empty for the worker.
         edited_by: The person on the console; None: an import, which keeps the review date there was.
         review_on: When to look at it again, if a person says so.
         made_from: The approved answer that it began as.
@@ -274,10 +274,10 @@ def forget_vectors_of_another(session: Session, encoder: str) -> int:
     Returns:
         How many passages lost their vector.
     """
-    known, source = session.get(VectorSource, 1), f"{encoder} {OPENING}"
-    if known and known.encoder == source:
+    known = session.get(VectorSource, 1)
+    if known and known.encoder == encoder:
         return 0
-    session.merge(VectorSource(encoder=source))
+    session.merge(VectorSource(encoder=encoder))
     having = sa.update(KnowledgePassage).where(col(KnowledgePassage.vector).is_not(None))
     dropped = session.execute(having.values(vector=None)).rowcount  # type: ignore[attr-defined]
     audit.record(
@@ -293,9 +293,8 @@ def forget_vectors_of_another(session: Session, encoder: str) -> int:
 def _add_passages(
     session: Session, article_row: UUID, article: Article, vectors: Mapping[str, NDArray[np.float32]]
 ) -> None:
-    passages = split_passages(article)
-    for passage, text in zip(passages, embedded(passages), strict=True):
-        vector = vectors.get(text)
+    for passage in split_passages(article):
+        vector = vectors.get(passage.ranked)
         session.add(
             KnowledgePassage(
                 article_row=article_row,
@@ -581,15 +580,8 @@ class Knowledge:
             return
         missing: dict[str, list[UUID]] = {}
         with reading(self._engine) as session:
-            whole = _searchable("public").where(
-                col(KnowledgePassage.article_row).in_(
-                    sa.select(col(KnowledgePassage.article_row)).where(col(KnowledgePassage.vector).is_(None))
-                )
-            )
-            rows = session.execute(whole).all()
-            for (row, _), text in zip(rows, embedded([_passage(p, a) for p, a in rows]), strict=True):
-                if row.vector is None:
-                    missing.setdefault(text, []).append(row.id)
+            for row, article in session.execute(_without_vector()):
+                missing.setdefault(_passage(row, article).ranked, []).append(row.id)
         if len(missing) <= EMBED_AT_IMPORT:
             self._embed_missing(self._embed_passages, missing)
         else:

@@ -589,4 +589,4 @@ class VectorSource(SQLModel, table=True):
 
     id: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
     encoder: str
-    """Hash of the encoder's file, and how many characters of an article its title's vector stands for."""
+    """Hash of the encoder's file."""

@@ -3,8 +3,8 @@
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from responders.japanese import official
 
 MAX_ARTICLE_BYTES = 200_000
 MAX_PASSAGE_CHARS = 300
+OPENING = 300
 FRONT_DESK = "front_desk"
 DATA_CLASSES = ("public", "canned", "confidential")
 _ID = re.compile(r"[^\s#]{1,100}")
@@ -65,7 +66,8 @@ class Passage:
     department: str
     """Department of the article."""
     ordinal: int
-    """Place in the article from 1; 0 is the title itself, which ranks but is never quoted."""
+    """Place in the article from 1; 0 is the title itself and -1 the title with how the article begins: both
+    rank and are never quoted."""
     text: str
     """The sentence, without list marks."""
     heading: str = ""
@@ -96,12 +98,17 @@ class Passage:
         return bool(self.heading) and not self.text.endswith("。")
 
     @property
+    def said(self) -> str:
+        """The text, a list row after its heading."""
+        return f"{self.heading} {self.text}" if self.is_row else self.text
+
+    @property
     def ranked(self) -> str:
-        """What is embedded and counted: the city's words for the text, a list row after its heading.
+        """What is embedded and counted: what is said, in the city's words.
 
         Without the article's title, so that sentences that several articles share need only one vector.
         """
-        return official(f"{self.heading} {self.text}" if self.is_row else self.text)
+        return official(self.said)
 
 
 def read_markdown(path: Path) -> Article:
@@ -190,13 +197,16 @@ def read_file(path: Path, on_bad: Callable[[BadArticle], None] | None = None) ->
 
 
 def split_passages(article: Article) -> list[Passage]:
-    """Cut an article into its title (ordinal 0) and its sentences and list rows (ordinals from 1).
+    """Cut an article into how it begins (ordinal -1), its title (0) and its sentences and list rows (from 1).
 
     Headings and lead-ins of lists are kept as context; a table row becomes 「見出し：値、…」. A sentence over
     300 characters is cut at a comma. The same text always gives the same ids.
+
+    A title alone says little about what its article answers, and a sentence by itself often not about what:
+    so the article's first `OPENING` characters, its title included, rank in one piece too.
     """
     pairs = [(article.title, ""), *_sentences_with_headings(article.text)]
-    return [
+    passages = [
         Passage(
             article=article.id,
             article_title=article.title,
@@ -209,26 +219,8 @@ def split_passages(article: Article) -> list[Passage]:
         )
         for ordinal, (text, heading) in enumerate(pairs)
     ]
-
-
-OPENING = 300
-"""Characters of an article, its title included, that the title's vector stands for."""
-
-
-def embedded(passages: Sequence[Passage]) -> list[str]:
-    """What is made into a vector of each passage: a sentence by itself, a title with how its article begins.
-
-    A title alone says little about what its article answers, and a sentence by itself often not about what.
-
-    Args:
-        passages: Of whole articles, each in its order.
-    """
-    begins: dict[str, str] = {}
-    for passage in passages:
-        begins.setdefault(passage.article, "")
-        if len(begins[passage.article]) < OPENING:
-            begins[passage.article] += f"{passage.ranked}\n"
-    return [p.ranked if p.quotable else begins[p.article][:OPENING].rstrip() for p in passages]
+    opening = "\n".join(passage.said for passage in passages)[:OPENING].rstrip()
+    return [replace(passages[0], ordinal=-1, text=opening), *passages]
 
 
 def split_sentences(text: str) -> list[str]:

@@ -21,7 +21,7 @@ from sklearn.metrics import roc_auc_score
 
 from responders.evaluate import Case
 from responders.japanese import official
-from responders.knowledge import Passage, embedded
+from responders.knowledge import Passage
 from responders.ranking import AGAIN, ANSWER, ARTICLE, SENTENCE, Weights
 from responders.retrieve import Embed, Index, Question, Ranking
 
@@ -125,13 +125,12 @@ def near_misses(
 
 
 MISSES = 6
-"""Other articles' sentences that a question must learn not to find."""
-Sought = tuple[
-    str, frozenset[str], tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...]
-]
-"""A question; the ids of the articles that answer; their titles, alone and with how the articles begin; the
-sentences that answer; their other sentences; and other articles' ids, each with its sentence nearest to the
-question."""
+"""Other articles that a question must learn not to find."""
+Miss = tuple[str, str, tuple[str, ...]]
+"""Another article's id, its sentence that lies nearest to the question, and its titles."""
+Sought = tuple[str, frozenset[str], tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[Miss, ...]]
+"""A question; the ids of the articles that answer; their titles, with how the articles begin and alone; the
+sentences that answer; their other sentences; and what to miss."""
 
 
 def sought(
@@ -141,8 +140,8 @@ def sought(
 
     Args:
         cases: Questions with their gold sentences; the others are passed over.
-        passages: Of all articles, titles included.
-        vectors: Of what `embedded` gives, shape (len(passages), dimensions).
+        passages: Of all articles, as `split_passages` gives them.
+        vectors: Of what is ``ranked``, shape (len(passages), dimensions).
         embed: The encoder as it is, for questions.
     """
     whole: dict[str, list[Passage]] = {}
@@ -161,10 +160,13 @@ def sought(
             if len(nearest) == MISSES:
                 break
         own = [p for article in sorted(articles) for p in whole[article]]
-        begins = [embedded(whole[article])[0] for article in sorted(articles)]
-        titles = tuple(dict.fromkeys([*(official(p.article_title) for p in own), *begins]))
         beside = tuple(p.ranked for p in own if p.quotable and p not in gold)
-        yield question, articles, titles, tuple(p.ranked for p in gold), beside, tuple(nearest.items())
+        misses = tuple((article, text, _titles(whole[article])) for article, text in nearest.items())
+        yield question, articles, _titles(own), tuple(p.ranked for p in gold), beside, misses
+
+
+def _titles(passages: Sequence[Passage]) -> tuple[str, ...]:
+    return tuple(p.ranked for p in passages if not p.quotable)
 
 
 def _fit_answer(weights: Weights, judged: "Sequence[_Judged]", today: date) -> tuple[Weights, dict[str, Any]]:

@@ -120,9 +120,9 @@ _ASKED = tuple(re.compile(asked) for asked, _ in KINDS.values())
 _ANSWERED = tuple(re.compile(answered) for _, answered in KINDS.values())
 _CONTACT_LINE = re.compile(r"お問い合わせは|問い合わせ先|受付時間は|受け付けています。$")
 
-ARTICLE = ("nearest", "whole", "words", "pairs", "department")
-"""Per article: the message's likeness to its nearest sentence and to its title with how it begins, by the
-encoder; BM25 over words and character pairs; the chance of its department."""
+ARTICLE = ("nearest", "whole", "title", "words", "pairs", "department")
+"""Per article: the message's likeness to its nearest sentence, to its title with how it begins and to its
+title alone, by the encoder; BM25 over words and character pairs; the chance of its department."""
 AGAIN = ("chance", "fit")
 """Per article that leads: the log chance so far, and how well its best sentence fits each clause."""
 SENTENCE = (

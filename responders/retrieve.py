@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 
 from responders.japanese import asks, clauses, official, words
-from responders.knowledge import Passage, embedded
+from responders.knowledge import Passage
 from responders.ranking import ARTICLE, View, Weights, kinds_asked, log_chances, shipped
 
 Floats = NDArray[np.float32]
@@ -44,6 +44,10 @@ SWITCH_ARTICLE_RATIO = 4.0
 HARDLY = -8.0
 """Log chance below which a sentence fills no draft: .6 % of the right ones, a quarter of the others."""
 MAX_LIST_ROWS = 8
+RANK_ONLY = 2
+"""Passages at the head of each article that are never quoted: how it begins, and its title."""
+DENSE = 3
+"""How much of `ranking.ARTICLE` is by the encoder."""
 K1, B = 1.2, 0.75
 
 _LEANS_ON_PREVIOUS = re.compile(
@@ -82,9 +86,9 @@ class Index:
     """Passages with everything needed to rank them; immutable, safe to share between threads.
 
     Args:
-        passages: Of every article that may be quoted, titles (ordinal 0) included.
-        vectors: Unit vectors of what `embedded` gives, shape (len(passages), dimensions); None: ``embed``
-            makes them now, or there are none.
+        passages: Of every article that may be quoted, as `split_passages` gives them.
+        vectors: Unit vectors of what is ``ranked``, shape (len(passages), dimensions); None: ``embed`` makes
+            them now, or there are none.
         embed: Encodes the clauses of a message; None: lexical ranking only.
         read: Reads the leading articles beside the message; used with ``embed`` only.
         weights: How much each piece of evidence counts; default: those that come with the product.
@@ -129,7 +133,7 @@ class Index:
         return self._by_id[passage_id]
 
     def article_passages(self, article: str) -> tuple[Passage, ...]:
-        """Every passage of an article in its order, the title first; KeyError when there is none."""
+        """Every passage of an article in its order, what ranks only first; KeyError when there is none."""
         start, end = self._spans[article]
         return self.passages[start:end]
 
@@ -230,7 +234,7 @@ class Index:
         if self._embed is None or not self.passages:
             return None
         if vectors is None:
-            return np.asarray(self._embed(embedded(self.passages)), dtype=np.float32)
+            return np.asarray(self._embed([p.ranked for p in self.passages]), dtype=np.float32)
         if len(vectors) != len(order):
             raise ValueError(f"{len(vectors)} vectors for {len(order)} passages")
         return np.asarray(vectors, dtype=np.float32)[list(order)]
@@ -240,7 +244,8 @@ class Index:
         whole = [self.article_passages(article) for article in self.articles]
         self._words = Bm25([_article_words(parts) for parts in whole])
         self._pairs = Bm25(
-            [character_pairs("\n".join(part.ranked for part in parts)) for parts in whole], character_pairs
+            [character_pairs("\n".join(part.ranked for part in parts[1:])) for parts in whole],
+            character_pairs,
         )
         self._departments = [parts[0].department for parts in whole]
         self._from = np.array([_ordinal(parts[0].valid_from, _OPEN_START) for parts in whole])
@@ -272,13 +277,13 @@ class Index:
         lexical = [self._words, self._pairs]
         counted = np.stack([view.scores(queries) for view in lexical], axis=2)
         encoded, cosine = np.zeros((len(queries), 0), np.float32), np.zeros(0, np.float32)
-        dense, floors = np.zeros((len(self.articles), 2), np.float32), np.zeros(2, np.float32)
+        dense, floors = np.zeros((len(self.articles), DENSE), np.float32), np.zeros(DENSE, np.float32)
         if self._embed is not None and self.vectors is not None:
             encoded = np.asarray(self._embed(queries), dtype=np.float32)
             # Only the whole message is held against every passage; its clauses see the leading articles.
             cosine = self.vectors @ encoded[0]
             nearest = np.maximum.reduceat(cosine, self._starts)
-            dense = np.stack([nearest, cosine[self._starts]], axis=1)
+            dense = np.stack([nearest, cosine[self._starts], cosine[self._starts + 1]], axis=1)
             floors = dense.mean(axis=0)
             dense = _spread(dense, floors)
         evidence = np.hstack([dense, counted[0]])[None]
@@ -330,7 +335,7 @@ class Index:
     def _cosine(self, question: "Question", article: int) -> Floats:
         """Of the message and each clause with the article's quotable sentences."""
         start, end = self._spans[self.articles[article]]
-        start += not self.passages[start].quotable
+        start += RANK_ONLY
         rows = [0, *question.rows]
         if self.vectors is None:
             return np.zeros((len(rows), end - start), np.float32)
@@ -388,7 +393,7 @@ class Index:
         if fits is None:
             fits = self._sentence_scores(found.question, article)
         quotable = [p for p in self.article_passages(self.articles[article]) if p.quotable]
-        return quotable[int(fits.max(axis=0).argmax())] if quotable else self.passages[self._starts[article]]
+        return quotable[int(fits.max(axis=0).argmax())] if quotable else self._title_passage(article)
 
     def _choose(self, found: "Ranking", limit: int, least: float) -> set[int]:
         """Indices of the sentences: each asking clause's best one, then the best of the rest."""
@@ -443,20 +448,23 @@ class Index:
 
     def _clause_score(self, question: "Question", row: int, article: int) -> float:
         """How well an article answers one clause, without department and sentences."""
-        dense = np.zeros(2, np.float32)
+        dense = np.zeros(DENSE, np.float32)
         if self.vectors is not None:
             start, end = self._spans[self.articles[article]]
             near = self.vectors[start:end] @ question.encoded[row]
-            dense = _spread(np.array([near.max(), near[0]], np.float32), question.floors)
+            dense = _spread(np.array([near.max(), near[0], near[1]], np.float32), question.floors)
         return float(np.hstack([dense, question.counted[row, article]]) @ self._weights.article[:-1])
 
+    def _title_passage(self, article: int) -> Passage:
+        return self.passages[int(self._starts[article]) + 1]
+
     def _title(self, article: int) -> str:
-        return self.passages[int(self._starts[article])].article_title
+        return self._title_passage(article).text
 
     def _with_neighbours(self, i: int) -> set[int]:
-        start, end = self._spans[self.passages[i].article]
+        end = self._spans[self.passages[i].article][1]
         group = {i, *self._rows_beside(i)}
-        if _LEANS_ON_PREVIOUS.match(self.passages[i].text) and i - 1 > start:
+        if _LEANS_ON_PREVIOUS.match(self.passages[i].text) and self.passages[i - 1].quotable:
             group.add(i - 1)
         if _LEANS_ON_NEXT.search(self.passages[i].text):
             lead = self.passages[i].text
@@ -598,7 +606,7 @@ def _share_answered(view: View, sentence: int, clause: str) -> float:
 
 def _article_words(passages: Sequence[Passage]) -> list[str]:
     # The title counts twice: it is what the article is about.
-    texts = [official(passages[0].article_title), *(passage.ranked for passage in passages)]
+    texts = [official(passages[0].article_title), *(passage.ranked for passage in passages[1:])]
     headings = dict.fromkeys(official(passage.heading) for passage in passages if not passage.is_row)
     return [word for text in (*texts, *headings) for word in words(text)]
 

@@ -138,7 +138,7 @@ def _body_troubles(article: Article) -> list[str]:
     size = len(article.text.encode("utf-8", "replace"))
     if size > MAX_ARTICLE_BYTES:
         return [f"本文が長すぎます({size // 1000}KB)。{MAX_ARTICLE_BYTES // 1000}KB以内に分けてください。"]
-    if len(split_passages(article)) < 2:  # the first one is the title
+    if not any(passage.quotable for passage in split_passages(article)):
         return ["本文を入力してください。"]
     return []
 

@@ -10,7 +10,6 @@ from responders.errors import BadArticle
 from responders.knowledge import (
     OPENING,
     Article,
-    embedded,
     read_folder,
     read_jsonl,
     read_markdown,
@@ -28,7 +27,7 @@ owner: 市民課
 
 def rows(text: str) -> list[tuple[str, str]]:
     passages = split_passages(Article("a", "題名", "tax", text))
-    assert [passage.ordinal for passage in passages] == list(range(len(passages)))
+    assert [passage.ordinal for passage in passages] == list(range(-1, len(passages) - 1))
     return [(passage.text, passage.heading) for passage in passages if passage.quotable]
 
 
@@ -179,14 +178,16 @@ def test_invisible_characters_are_dropped(tmp_path: Path) -> None:
     assert article.text == "手数料です。"
 
 
-def test_a_title_is_embedded_with_how_its_article_begins() -> None:
-    short, long = (
-        Article("a", "ごみの日", "waste", "月曜日です。\n祝日も集めます。"),
-        "長い文です。" * OPENING,
+def test_how_an_article_begins_ranks_in_one_piece() -> None:
+    one, other = (
+        split_passages(Article("a", title, "waste", text))
+        for title, text in [
+            ("ごみの日", "燃えるごみ：\n- 月曜日\n- 祝日も集めます。"),
+            ("別の題名", "長い文です。" * OPENING),
+        ]
     )
-    one, other = split_passages(short), split_passages(Article("b", "別の題名", "tax", long))
-    texts = embedded([*one, *other])
-    assert texts[:3] == ["ごみの日\n月曜日です。\n祝日も集めます。", "月曜日です。", "祝日も集めます。"]
-    assert texts[3].startswith("別の題名\n長い文です。")
-    assert len(texts[3]) <= OPENING
-    assert texts[4:] == [p.ranked for p in other if p.quotable]
+    assert [p.ordinal for p in one] == [-1, 0, 1, 2]
+    assert [p.text for p in one[:2]] == ["ごみの日\n燃えるごみ 月曜日\n祝日も集めます。", "ごみの日"]
+    assert not any(p.quotable for p in one[:2])
+    assert other[0].text.startswith("別の題名\n長い文です。")
+    assert len(other[0].text) <= OPENING
