@@ -12,9 +12,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from bot import drafting, second_text
+from bot.article_index import Knowledge
 from bot.calendar import Calendar, load_calendar
 from bot.errors import BotError, NotSignedIn, StorageUnavailable
-from bot.knowledge import Knowledge
 from bot.routes import api, desk, knowledge, line, record, supervise, webchat
 from bot.routes import second_text as second_text_routes
 from bot.settings import Settings

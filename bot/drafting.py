@@ -14,9 +14,9 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from bot import city, inquiries, jobs, modes, organisation
+from bot.article_index import Knowledge
 from bot.db import now, reading, transaction
 from bot.errors import DraftNotPending, NotFound, TextRefused
-from bot.knowledge import Knowledge
 from bot.models import FRONT_DESK, Department, Draft, DraftStatus, Inquiry, InquiryStatus, Staff
 from bot.settings import Settings
 from responders.checks import Register

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlmodel import select
 
-from bot import auth, city, knowledge, services
+from bot import article_index, auth, city, knowledge, services
 from bot.db import make_engine, migrate, transaction
 from bot.drafting import load_frame
 from bot.models import FRONT_DESK, Department, Role, Staff
@@ -147,7 +147,7 @@ def import_knowledge(settings: Settings, engine: Engine) -> None:
     search = services.load_encoder(services.encoder_dir(settings))
     embed = services.embedding(search, "passage") if search else None
     with transaction(engine) as session:
-        if search and (dropped := knowledge.forget_vectors_of_another(session, search.version)):
+        if search and (dropped := article_index.forget_vectors_of_another(session, search.version)):
             say(f"Another encoder: the vectors of {dropped} sentences are made anew after the start.")
         report = knowledge.import_articles(
             session, articles, actor="system:install", embed=embed, retire_missing=not bad

@@ -1,4 +1,4 @@
-"""The city's articles in the database: versions by import and by hand, and the index that search reads.
+"""How the city's articles change: versions by import and by hand.
 
 An import and a person on the console share one path, `_replace`: a change is a new version, the old one is
 kept, and the pending drafts that cite the article are made anew.
@@ -6,8 +6,7 @@ kept, and the pending drafts that cite the article are made anew.
 
 import hashlib
 import secrets
-import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
@@ -15,13 +14,12 @@ from uuid import UUID
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
-from sqlalchemy import Engine
-from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 
 from bot import audit, inquiries
-from bot.calendar import valid_on
-from bot.db import now, reading, transaction
+from bot.article_index import stored, vectors_of
+from bot.articles import as_article, in_force, newest_version, version_of
+from bot.db import now
 from bot.errors import Conflict, NotAllowed, NotFound, TextRefused
 from bot.models import (
     FRONT_DESK,
@@ -33,17 +31,11 @@ from bot.models import (
     KnowledgePassage,
     Role,
     Staff,
-    VectorSource,
 )
 from responders.draft import Wish
 from responders.errors import BadArticle
-from responders.knowledge import Article, Passage, split_passages
-from responders.retrieve import Embed, Index, Read
-
-EMBED_AT_ONCE = 64
-"""Texts that are embedded between two short transactions."""
-EMBED_AT_IMPORT = 2_000
-"""An import with more new texts leaves them to the worker: found by their words at once, by sense soon."""
+from responders.knowledge import Article, split_passages
+from responders.retrieve import Embed
 
 
 class ArticleChanged(Conflict):
@@ -103,7 +95,7 @@ def import_articles(
     gone = gone if retire_missing else set()
     updated = {a.id for a in changed if a.id in known and known[a.id].in_force}
     departments = set(session.exec(select(Department.id)))
-    vectors = _vectors_of({p.ranked for a in changed for p in split_passages(a)}, embed)
+    vectors = vectors_of({p.ranked for a in changed for p in split_passages(a)}, embed)
     for article in changed:
         department = article.department if article.department in departments else FRONT_DESK
         _replace(session, article, department, vectors=vectors)
@@ -139,10 +131,6 @@ def troubles_ja(bad: Sequence[BadArticle], report: ImportReport) -> list[str]:
         f"記事「{article}」の担当課「{department}」は登録されていません。総合窓口の記事として取り込みました。"
         for article, department in report.unknown_departments.items()
     ]
-
-
-def _in_force() -> sa.ColumnElement[bool]:
-    return col(KnowledgeArticle.retired_at).is_(None)
 
 
 def _digest(article: Article) -> str:
@@ -237,57 +225,12 @@ def _locked(session: Session, article_id: str) -> KnowledgeArticle | None:
     return newest_version(session, article_id)
 
 
-def newest_version(session: Session, article_id: str) -> KnowledgeArticle | None:
-    """The newest version of an article, in force or retired."""
-    query = (
-        select(KnowledgeArticle)
-        .where(KnowledgeArticle.article == article_id)
-        .order_by(col(KnowledgeArticle.version).desc())
-        .limit(1)
-    )
-    return session.exec(query.execution_options(populate_existing=True)).first()
-
-
 def _retire(session: Session, article_id: str, retired_by: UUID | None = None) -> None:
     session.execute(
         sa.update(KnowledgeArticle)
-        .where(col(KnowledgeArticle.article) == article_id, _in_force())
+        .where(col(KnowledgeArticle.article) == article_id, in_force())
         .values(retired_at=now(), retired_by=retired_by)
     )
-
-
-def _vectors_of(texts: set[str], embed: Embed | None) -> dict[str, NDArray[np.float32]]:
-    """Every text once, however many articles share it; a large import's are left to the worker."""
-    if embed is None or not texts or len(texts) > EMBED_AT_IMPORT:
-        return {}
-    ordered = sorted(texts)
-    return dict(zip(ordered, embed(ordered), strict=True))
-
-
-def forget_vectors_of_another(session: Session, encoder: str) -> int:
-    """Drop all vectors unless this encoder made them; the worker makes them anew, and words rank meanwhile.
-
-    Args:
-        session: A transaction in which no vector has been made yet.
-        encoder: `classifiers.encoder.Encoder.version` of the one that serves.
-
-    Returns:
-        How many passages lost their vector.
-    """
-    known = session.get(VectorSource, 1)
-    if known and known.encoder == encoder:
-        return 0
-    session.merge(VectorSource(encoder=encoder))
-    having = sa.update(KnowledgePassage).where(col(KnowledgePassage.vector).is_not(None))
-    dropped = session.execute(having.values(vector=None)).rowcount  # type: ignore[attr-defined]
-    audit.record(
-        session,
-        actor="system:install",
-        action="forget_vectors",
-        subject=f"encoder:{encoder[:12]}",
-        dropped=dropped,
-    )
-    return int(dropped)
 
 
 def _add_passages(
@@ -302,13 +245,9 @@ def _add_passages(
                 ordinal=passage.ordinal,
                 heading=passage.heading,
                 text=passage.text,
-                vector=None if vector is None else _stored(vector),
+                vector=None if vector is None else stored(vector),
             )
         )
-
-
-def _stored(vector: NDArray[np.float32]) -> bytes:
-    return vector.astype("<f2").tobytes()
 
 
 def _renew_drafts(session: Session, articles: set[str]) -> None:
@@ -442,35 +381,6 @@ def restore_article(
     )
 
 
-def version_of(session: Session, article_id: str, version: int) -> KnowledgeArticle:
-    """One version of an article.
-
-    Raises:
-        NotFound: No such version.
-    """
-    query = select(KnowledgeArticle).where(
-        KnowledgeArticle.article == article_id, KnowledgeArticle.version == version
-    )
-    if (row := session.exec(query).first()) is None:
-        raise NotFound("記事が見つかりません。")
-    return row
-
-
-def as_article(row: KnowledgeArticle) -> Article:
-    """A stored version as the leaf's plain value."""
-    return Article(
-        id=row.article,
-        title=row.title,
-        department=row.department_id,
-        text=row.body,
-        url=row.url or None,
-        valid_from=row.valid_from,
-        valid_to=row.valid_to,
-        data_class=row.data_class,
-        owner=row.owner,
-    )
-
-
 def _for_change(
     session: Session, article_id: str, staff: Staff, seen_version: int, *, in_force: bool = True
 ) -> KnowledgeArticle:
@@ -521,289 +431,3 @@ def _record(
         sha256=row.content_sha256,
         **details,
     )
-
-
-class Knowledge:
-    """The index over the articles in force, read again when somebody changed them.
-
-    Args:
-        engine: The product's database.
-        embed: Encodes questions; None: lexical search only.
-        embed_passages: Encodes the passages that the console or a large import saved without vectors; None:
-            another process does. While there are such passages, the search is lexical only.
-        read: Reads the leading articles beside a question; None: they are ranked without.
-    """
-
-    def __init__(
-        self,
-        engine: Engine,
-        embed: Embed | None,
-        embed_passages: Embed | None = None,
-        read: Read | None = None,
-    ) -> None:
-        self._engine, self._embed, self._embed_passages = engine, embed, embed_passages
-        self._read = read
-        self._stamp: tuple[object, ...] | None = None
-        self._index = Index([])
-        self._lock = threading.Lock()
-        self._filling: threading.Thread | None = None
-
-    def index(self) -> Index:
-        """The current index; the first call after a change reads it, and fills in a few missing vectors.
-
-        Many missing vectors, as after a large import, are made by a thread: nobody's draft waits for them.
-        """
-        with self._lock:
-            if (stamp := self._read_stamp()) != self._stamp:
-                self._fill_vectors()
-                with reading(self._engine) as session:
-                    self._index = _read_index(session, self._embed, self._read)
-                self._stamp = stamp
-        return self._index
-
-    def _read_stamp(self) -> tuple[object, ...]:
-        with reading(self._engine) as session:
-            stamp = sa.select(
-                sa.func.count(col(KnowledgeArticle.id)),
-                # Counts beside the newest times: of two transactions side by side the older may end last.
-                sa.func.count(col(KnowledgeArticle.retired_at)),
-                sa.func.max(KnowledgeArticle.imported_at),
-                sa.func.max(KnowledgeArticle.retired_at),
-                sa.func.max(KnowledgeArticle.moved_at),
-                _without_vector().exists(),
-            )
-            return tuple(session.execute(stamp).one())
-
-    def _fill_vectors(self) -> None:
-        """Embed what has no vector yet. Nothing is locked meanwhile; a second worker may do the same."""
-        if self._embed_passages is None or (self._filling and self._filling.is_alive()):
-            return
-        missing: dict[str, list[UUID]] = {}
-        with reading(self._engine) as session:
-            for row, article in session.execute(_without_vector()):
-                missing.setdefault(_passage(row, article).ranked, []).append(row.id)
-        if len(missing) <= EMBED_AT_IMPORT:
-            self._embed_missing(self._embed_passages, missing)
-        else:
-            arguments = (self._embed_passages, missing)
-            self._filling = threading.Thread(target=self._fill_later, args=arguments, daemon=True)
-            self._filling.start()
-
-    def _fill_later(self, embed: Embed, missing: Mapping[str, Sequence[UUID]]) -> None:
-        try:
-            self._embed_missing(embed, missing)
-        finally:
-            # The next call reads the index again, and makes what a failure left out.
-            with self._lock:
-                self._stamp, self._filling = None, None
-
-    def _embed_missing(self, embed: Embed, missing: Mapping[str, Sequence[UUID]]) -> None:
-        """Every text once, in short transactions."""
-        texts = list(missing)
-        for start in range(0, len(texts), EMBED_AT_ONCE):
-            part = texts[start : start + EMBED_AT_ONCE]
-            vectors = embed(part)
-            with transaction(self._engine) as session:
-                for text, vector in zip(part, vectors, strict=True):
-                    _store_vector(session, missing[text], vector)
-
-
-def _store_vector(session: Session, passages: Sequence[UUID], vector: NDArray[np.float32]) -> None:
-    for start in range(0, len(passages), 500):
-        session.execute(
-            sa.update(KnowledgePassage)
-            .where(
-                col(KnowledgePassage.id).in_(passages[start : start + 500]),
-                col(KnowledgePassage.vector).is_(None),
-            )
-            .values(vector=_stored(vector))
-        )
-
-
-def _searchable(*classes: str) -> sa.Select[KnowledgePassage, KnowledgeArticle]:
-    """Passages in force of articles of these classes, with their articles, in reading order.
-
-    Bodies are not loaded: an article of a megabyte would come once per sentence.
-    """
-    return (
-        sa.select(KnowledgePassage, KnowledgeArticle)
-        .join(KnowledgeArticle, col(KnowledgePassage.article_row) == col(KnowledgeArticle.id))
-        .where(_in_force(), col(KnowledgeArticle.data_class).in_(classes))
-        .order_by(col(KnowledgeArticle.article), col(KnowledgePassage.ordinal))
-        .options(defer(KnowledgeArticle.body))  # type: ignore[arg-type]
-    )
-
-
-def _without_vector() -> sa.Select[KnowledgePassage, KnowledgeArticle]:
-    return _searchable("public").where(col(KnowledgePassage.vector).is_(None))
-
-
-def _read_index(session: Session, embed: Embed | None, read: Read | None) -> Index:
-    rows = session.execute(_searchable("public")).all()
-    vectors = _vectors(p for p, _ in rows)
-    return Index([_passage(p, a) for p, a in rows], vectors, None if vectors is None else embed, read=read)
-
-
-def _passage(row: KnowledgePassage, article: KnowledgeArticle) -> Passage:
-    return Passage(
-        article=article.article,
-        article_title=article.title,
-        department=article.department_id,
-        ordinal=row.ordinal,
-        text=row.text,
-        heading=row.heading,
-        valid_from=article.valid_from,
-        valid_to=article.valid_to,
-    )
-
-
-def _vectors(rows: Iterable[KnowledgePassage]) -> NDArray[np.float32] | None:
-    blobs = [row.vector for row in rows]
-    if not blobs or any(blob is None for blob in blobs):
-        return None
-    return np.stack([np.frombuffer(blob or b"", "<f2") for blob in blobs]).astype(np.float32)
-
-
-def article_versions(session: Session, articles: Iterable[str], today: date) -> dict[str, KnowledgeArticle]:
-    """The articles in force among these ids, for links and titles on a screen."""
-    query = select(KnowledgeArticle).where(_in_force(), col(KnowledgeArticle.article).in_(list(articles)))
-    return {a.article: a for a in session.exec(query) if (a.valid_to or today) >= today}
-
-
-def passages_of(session: Session, articles: Iterable[str]) -> list[Passage]:
-    """Every sentence of these articles' versions in force in reading order, titles left out.
-
-    `bot.calendar.valid_on` says whether it may be ticked today.
-    """
-    query = _searchable("public", "canned").where(
-        col(KnowledgeArticle.article).in_(list(articles)), col(KnowledgePassage.ordinal) > 0
-    )
-    return [_passage(p, a) for p, a in session.execute(query)]
-
-
-def find_articles(
-    session: Session, *, data_class: str = "public", department_id: str = "", words: str = "", limit: int = 50
-) -> list[KnowledgeArticle]:
-    """Articles in force that a person may choose from, ordered by title, bodies not loaded.
-
-    Args:
-        session: The caller's transaction.
-        data_class: ``public`` or ``canned``.
-        department_id: Only this department's; empty: all.
-        words: Only those that hold every one of these blank-separated words in title or body.
-        limit: How many at most.
-    """
-    query = select(KnowledgeArticle).where(_in_force(), KnowledgeArticle.data_class == data_class)
-    if department_id:
-        query = query.where(KnowledgeArticle.department_id == department_id)
-    for word in words.split():
-        fields = (KnowledgeArticle.title, KnowledgeArticle.body)
-        query = query.where(sa.or_(*(col(field).icontains(word, autoescape=True) for field in fields)))
-    ordered = query.order_by(col(KnowledgeArticle.title)).limit(limit)
-    return list(session.exec(ordered.options(defer(KnowledgeArticle.body))))  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One article in the console's list."""
-
-    row: KnowledgeArticle
-    """The newest version, its body not loaded."""
-    department: str
-    used: int
-    """How many drafts cite it."""
-    overdue: bool
-    """Its review date has passed."""
-    quotable: bool
-    """Today lies between its first and its last day."""
-
-
-def listing(
-    session: Session,
-    *,
-    department_id: str,
-    words: str,
-    retired: bool,
-    today: date,
-    start: int = 0,
-    limit: int = 100,
-) -> tuple[list[Listed], int]:
-    """Articles for the console, ordered by department and title.
-
-    Args:
-        session: The caller's transaction.
-        department_id: Only this department's; empty: all.
-        words: Only those that hold every one of these blank-separated words in id, title or body.
-        retired: Those out of use rather than those in force.
-        today: The city's date.
-        start: How many to skip.
-        limit: How many at most.
-
-    Returns:
-        One page, and how many there are in all. Three queries, however long the page.
-    """
-    query = _newest_of_each(retired=retired)
-    if department_id:
-        query = query.where(col(KnowledgeArticle.department_id) == department_id)
-    for word in words.split():
-        fields = (KnowledgeArticle.article, KnowledgeArticle.title, KnowledgeArticle.body)
-        query = query.where(sa.or_(*(col(field).icontains(word, autoescape=True) for field in fields)))
-    total = session.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar_one()
-    rows = session.execute(query.offset(start).limit(limit)).all()
-    used = uses(session)
-    return [
-        Listed(
-            row=row,
-            department=name,
-            used=used.get(row.article, 0),
-            overdue=row.review_on is not None and row.review_on < today,
-            quotable=valid_on(row, today),
-        )
-        for row, name in rows
-    ], total
-
-
-def _newest_of_each(*, retired: bool) -> sa.Select[KnowledgeArticle, str]:
-    newest = (
-        sa.select(
-            col(KnowledgeArticle.article).label("article"), sa.func.max(KnowledgeArticle.version).label("v")
-        )
-        .group_by(col(KnowledgeArticle.article))
-        .subquery()
-    )
-    return (
-        sa.select(KnowledgeArticle, col(Department.name))
-        .join(
-            newest, (newest.c.article == KnowledgeArticle.article) & (newest.c.v == KnowledgeArticle.version)
-        )
-        .join(Department, col(KnowledgeArticle.department_id) == col(Department.id))
-        .where(~_in_force() if retired else _in_force())
-        .order_by(col(Department.position), col(KnowledgeArticle.title), col(KnowledgeArticle.article))
-        .options(defer(KnowledgeArticle.body, raiseload=True))  # type: ignore[arg-type]
-    )
-
-
-_USES = {
-    "sqlite": "SELECT json_extract(p.value, '$.article'), count(DISTINCT draft.id)"
-    " FROM draft, json_each(draft.passages) AS p GROUP BY 1",
-    "postgresql": "SELECT p.value ->> 'article', count(DISTINCT draft.id)"
-    " FROM draft, json_array_elements(draft.passages) AS p GROUP BY 1",
-}
-
-
-def uses(session: Session) -> dict[str, int]:
-    """Article id → how many drafts, of whatever status, cite it."""
-    rows = session.execute(sa.text(_USES[session.get_bind().dialect.name]))
-    return {article: count for article, count in rows if article}
-
-
-def versions(session: Session, article_id: str) -> list[tuple[KnowledgeArticle, str]]:
-    """Every version of an article, newest first, with its author's name; empty for an import."""
-    query = (
-        sa.select(KnowledgeArticle, col(Staff.name))
-        .outerjoin(Staff, col(KnowledgeArticle.edited_by) == col(Staff.id))
-        .where(col(KnowledgeArticle.article) == article_id)
-        .order_by(col(KnowledgeArticle.version).desc())
-        .options(defer(KnowledgeArticle.body))  # type: ignore[arg-type]
-    )
-    return [(row, name or "") for row, name in session.execute(query)]

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from bot import drafting, second_text
+from bot.article_index import Knowledge
 from bot.calendar import load_calendar
 from bot.dialogue_client import DialogueClient
-from bot.knowledge import Knowledge
 from bot.learning import LiveClassifier
 from bot.outbox import Sender
 from bot.settings import Settings

@@ -11,10 +11,10 @@ from datetime import date, datetime, timedelta
 from sqlmodel import Session, col, select
 
 from bot import inquiries
+from bot.articles import article_versions, find_articles, passages_of
 from bot.calendar import valid_on
 from bot.db import now
 from bot.drafting import Frame, register
-from bot.knowledge import article_versions, find_articles, passages_of
 from bot.models import FRONT_DESK, Approval, Department, Draft, Inquiry, KnowledgeArticle
 from bot.privacy import mask
 from bot.second_text import japanese_part

@@ -15,10 +15,11 @@ from sqlmodel import col, select
 
 from bot import auth, city, drafting, outbox, triage
 from bot.app import create_app
+from bot.article_index import Knowledge
 from bot.calendar import load_calendar
 from bot.db import now, transaction
 from bot.dialogue_client import DialogueClient
-from bot.knowledge import Knowledge, import_articles
+from bot.knowledge import import_articles
 from bot.learning import LiveClassifier
 from bot.models import (
     Conversation,

@@ -23,10 +23,11 @@ from bot import (
     sources,
     templating,
 )
+from bot.article_index import Knowledge
+from bot.articles import article_versions, passages_of
 from bot.calendar import valid_on
 from bot.db import now
 from bot.errors import CaseChanged, Conflict, DraftingOff, NotFound, SourceEnded, TextRefused
-from bot.knowledge import Knowledge, article_versions, passages_of
 from bot.models import FRONT_DESK, Approval, Draft, KnowledgeArticle, Role
 from bot.routes.deps import COOKIE, Deciding, SessionDep, SettingsDep, SignedIn, TokenCookie, TypedSecond
 from bot.second_text import Second

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlmodel import Session
 
-from bot import auth, city, gaps, knowledge
+from bot import articles, auth, city, gaps, knowledge
 from bot.db import now
 from bot.drafting import local_today
 from bot.errors import BotError, Conflict, NotFound, TextRefused
@@ -169,7 +169,7 @@ def list_articles(
 ) -> str:
     """The articles in force, or those out of use."""
     words = storable(q)[:MAX_SEARCH_CHARS]
-    rows, total = knowledge.listing(
+    rows, total = articles.listing(
         session,
         department_id=storable(department),
         words=words,
@@ -237,12 +237,12 @@ def show_article(
 ) -> str:
     """One article with its versions; with ``version`` an old one to read."""
     newest = _existing(session, id)
-    viewed = knowledge.version_of(session, newest.article, version) if version else newest
+    viewed = articles.version_of(session, newest.article, version) if version else newest
     return _article_page(request, session, signed_in, newest, ArticleForm.of(viewed), viewed=viewed)
 
 
 def _existing(session: Session, article_id: str) -> KnowledgeArticle:
-    newest = knowledge.newest_version(session, storable(article_id))
+    newest = articles.newest_version(session, storable(article_id))
     if newest is None:
         raise NotFound("記事が見つかりません。")
     return newest
@@ -286,8 +286,8 @@ def _article_page(
         conflict=conflict,
         departments=_own(staff, departments),
         keeps=keeps,
-        versions=knowledge.versions(session, newest.article) if newest else [],
-        used=knowledge.uses(session).get(newest.article, 0) if newest else 0,
+        versions=articles.versions(session, newest.article) if newest else [],
+        used=articles.uses(session).get(newest.article, 0) if newest else 0,
         today=_today(request),
         names={d.id: d.name for d in departments},
         done="done" in request.query_params,

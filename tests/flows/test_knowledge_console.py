@@ -18,14 +18,10 @@ from sqlalchemy import Engine
 from sqlmodel import col, select
 
 from bot import gaps
+from bot.article_index import Knowledge, forget_vectors_of_another
+from bot.articles import as_article, passages_of
 from bot.db import now, reading, transaction
-from bot.knowledge import (
-    Knowledge,
-    as_article,
-    forget_vectors_of_another,
-    import_articles,
-    passages_of,
-)
+from bot.knowledge import import_articles
 from bot.models import (
     AuditEntry,
     Draft,
@@ -489,7 +485,7 @@ def test_vectors_of_another_encoder_are_forgotten(city: City) -> None:
 def test_a_large_import_is_found_by_words_at_once_and_by_sense_later(
     city: City, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.knowledge.EMBED_AT_IMPORT", 10)
+    monkeypatch.setattr("bot.article_index.EMBED_AT_IMPORT", 10)
     may_go_on = threading.Event()
     queries, passages = _Encoder(), _Encoder()
 

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from bot import conversations, drafting, inquiries, learning, monitoring, organisation, services, workflow
+from bot.article_index import Knowledge
 from bot.city import BadCityFile, load
 from bot.db import now, reading, transaction
-from bot.knowledge import Knowledge
 from bot.models import (
     FRONT_DESK,
     AuditEntry,

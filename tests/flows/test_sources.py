@@ -9,8 +9,9 @@ import pytest
 from sqlmodel import select
 
 from bot import inquiries
+from bot.article_index import Knowledge
 from bot.db import now, transaction
-from bot.knowledge import Knowledge, import_articles
+from bot.knowledge import import_articles
 from bot.models import Approval, AuditEntry, Draft, DraftStatus, Inquiry, InquiryStatus, KnowledgeArticle
 from responders.knowledge import Article
 from responders.retrieve import Index
