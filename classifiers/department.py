@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from classifiers.artefact import read_manifest
 from classifiers.calibrate import Calibration, calibrate_groups, sigmoid, softmax
 from classifiers.errors import EmptyText, ModelNotLoaded
 from classifiers.language import detect
-from classifiers.ngrams import NGrams
+from classifiers.ngrams import MAX_CHARS, NGrams
 from classifiers.runtime import open_session, run_one
 from classifiers.tokens import clean, encode, load_tokenizer, runs, unknown_share
 
@@ -129,6 +129,7 @@ class DepartmentClassifier:
             A department when the conformal set is a single department and the confidence is above
             the trained threshold; an exit when it is a single exit; two departments when the message holds
             two matters, the set names no third and both together are confident enough; else ``front_desk``.
+            Never calm about a message of which it read the head only.
 
         Raises:
             EmptyText: No visible character.
@@ -139,7 +140,8 @@ class DepartmentClassifier:
         words = self._words(text)
         if words is None:
             return self._unreadable()
-        return self._decide(self.logits(words), self._calibrations[group_of(words)])
+        found = self._decide(self.logits(words), self._calibrations[group_of(words)])
+        return replace(found, calm=found.calm and self._reads_whole(text, words))
 
     def predict_many(self, texts: Sequence[str], workers: int = 2) -> list[Prediction]:
         """Route messages side by side, each exactly as `predict` would.
@@ -183,6 +185,10 @@ class DepartmentClassifier:
     def unknown_share(self, text: str) -> float:
         """Share of the message's words that no training message holds, 0 to 1; for drift, not for routing."""
         return round(unknown_share(clean(text, self._max_tokens), self._known), 3)
+
+    def _reads_whole(self, text: str, words: str) -> bool:
+        ids = encode(self._tokenizer, words, self._max_tokens)
+        return len(text) <= MAX_CHARS and len(ids) < self._max_tokens
 
     def _words(self, text: str) -> str | None:
         """What of a message can be read; None for emoji, links and marks alone."""

@@ -42,11 +42,12 @@ def _limits(
     *,
     emergency_at: float = 1.1,
     two_matters_at: float = 1.1,
+    calm_at: float = 0.0,
 ) -> dict[str, object]:
     """Six labels with the same thresholds; flags that stay silent unless asked for."""
     limits = {
         "temperature": temperature, "include_at": [include_at] * 6, "route_at": [route_at] * 6,
-        "coverage": 0.95, "emergency_at": emergency_at, "calm_at": 0.0, "two_matters_at": two_matters_at,
+        "coverage": 0.95, "emergency_at": emergency_at, "calm_at": calm_at, "two_matters_at": two_matters_at,
     }  # fmt: skip
     return {"ja": limits, "other": limits}
 
@@ -104,6 +105,16 @@ def test_one_candidate_below_the_threshold_goes_to_the_front_desk(copy: Path) ->
     _edit_manifest(copy, calibration=_limits(0.05, 0.5, 1.1))
     found = DepartmentClassifier(copy).predict("ごみの日はいつ")
     assert (found.department, found.abstained, len(found.set)) == (FRONT_DESK, True, 1)
+
+
+def test_nobody_is_calm_about_a_message_whose_end_was_not_read(copy: Path) -> None:
+    _edit_manifest(copy, calibration=_limits(1.0, 0.5, 0.5, calm_at=1.1))
+    model = DepartmentClassifier(copy)
+    assert model.predict("ごみの日はいつ").calm
+    for short in ("ごみの日はいつ" * 5, "https://example.invalid/a ごみの日はいつ"):
+        assert model.predict(short).calm
+    for long in ("ごみの日はいつ。" * 60, "ごみの日はいつ" + " " * 1_100 + "家が燃えています"):
+        assert not model.predict(long).calm
 
 
 def test_two_matters_name_both_departments(copy: Path) -> None:
