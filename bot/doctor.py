@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from sqlmodel import select
 
-from bot import audit, city, monitoring, organisation, services
+from bot import audit, city, learning, monitoring, services
 from bot.calendar import load_calendar
 from bot.db import make_engine, now, reading
 from bot.models import Department, KnowledgeArticle
 from bot.settings import Settings
+from classifiers.department import DepartmentClassifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,10 @@ def _knowledge(settings: Settings) -> str:
 
 
 def _classifier(settings: Settings) -> str:
-    live = services.load_classifier(settings, make_engine(settings.effective_database_url))
-    if live is None:
-        raise LookupError(f"nothing usable in {settings.effective_classifier_dir}: run `madoguchi train`")
-    return f"model {live.champion().version[:12]}"
+    """The champion itself: where it cannot be loaded the first model routes, and nothing stops."""
+    with reading(make_engine(settings.effective_database_url)) as session:
+        folder = learning.champion_folder(session, settings)
+    return f"model {DepartmentClassifier(folder).version[:12]}"
 
 
 def _organisation(settings: Settings) -> str:
@@ -79,7 +80,7 @@ def _organisation(settings: Settings) -> str:
     with reading(make_engine(settings.effective_database_url)) as session:
         departments = {d.id: d for d in city.departments(session)}
         facts = monitoring.model_facts(session, settings)
-    if troubles := organisation.misfits(facts.get("departments", []), departments, today):
+    if troubles := monitoring.misfits(facts, departments, today):
         raise ValueError(" ".join(troubles))
     return "model and departments fit"
 

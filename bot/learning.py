@@ -5,6 +5,7 @@ it with its words masked. ``madoguchi train --from-cases`` makes a challenger, w
 the champion until a supervisor promotes or refuses it.
 """
 
+import hashlib
 import json
 import logging
 import shutil
@@ -121,6 +122,7 @@ def _teaching() -> SelectOfScalar[Inquiry]:
         col(Inquiry.status).in_(FINISHED),
         col(Inquiry.emergency).is_(False),
         col(Inquiry.linked_to).is_(None),  # a second matter has the whole message's words
+        sa.func.coalesce(col(Inquiry.prediction)["also"].as_string(), "") == "",  # the first matter too
     )
 
 
@@ -172,7 +174,7 @@ def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
         add_cases(data / "inquiries" / "train.jsonl", released)
         train(folder, data, settings.backbone)
     metrics = compare(champion, folder, settings.city_dir / "inquiries" / "test.jsonl")
-    metrics["against"] = champion.name
+    metrics["against"] = identity(champion)
     row = RoutingModel(folder=name, status=ModelStatus.challenger, examples=len(released), metrics=metrics)
     with transaction(engine) as session:
         for old in session.exec(select(RoutingModel).where(RoutingModel.status == ModelStatus.challenger)):
@@ -187,8 +189,14 @@ def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
 
 
 def add_cases(path: Path, released: Sequence[TrainingExample]) -> None:
-    """Write released cases below the authored messages, unless the same words stand there already."""
-    known = {json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines() if line}
+    """Write released cases below the authored messages, unless the same words stand there already.
+
+    Nor what stands in the sets beside it: the model would be asked what it was told.
+    """
+    lines = [
+        line for file in path.parent.glob("*.jsonl") for line in file.read_text(encoding="utf-8").splitlines()
+    ]
+    known = {json.loads(line)["text"] for line in lines if line}
     with path.open("a", encoding="utf-8") as file:
         for example in released:
             if example.text.strip() and example.text not in known:
@@ -211,7 +219,7 @@ def compare(champion: Path, challenger: Path, test_path: Path) -> dict[str, Any]
     """
     from classifiers.evaluate import evaluate
 
-    old, new = (_figures(evaluate(folder, test_path)) for folder in (champion, challenger))
+    old, new = (_figures(evaluate(f, test_path, simpler=False)) for f in (champion, challenger))
     worse = [
         label
         for label, score in old["per_label"].items()
@@ -240,6 +248,14 @@ def champion_folder(session: Session, settings: Settings) -> Path:
     return settings.data_dir / "models" / row.folder if row else settings.effective_classifier_dir
 
 
+def identity(folder: Path) -> str:
+    """Which model lies in a folder: the set-up's is trained anew into the same one. Empty: none."""
+    try:
+        return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()[:16]
+    except OSError:
+        return ""
+
+
 def challenger(session: Session) -> RoutingModel | None:
     """The model that predicts silently."""
     return _with_status(session, ModelStatus.challenger)
@@ -262,7 +278,7 @@ def promote(session: Session, settings: Settings, model_id: UUID, *, staff: Staf
     row = _challenger(session, model_id)
     if not row.metrics.get("better"):
         raise NotBetter
-    if row.metrics["against"] != champion_folder(session, settings).name:
+    if row.metrics["against"] != identity(champion_folder(session, settings)):
         raise NotCompared
     if champion := _with_status(session, ModelStatus.champion):
         _decide(session, champion, ModelStatus.retired, staff)
@@ -281,15 +297,17 @@ def refuse(session: Session, model_id: UUID, *, staff: Staff, screen: str) -> No
     _audit(session, staff, "refuse_model", row.folder, screen)
 
 
-def roll_back(session: Session, *, staff: Staff, screen: str) -> None:
-    """The model before the champion routes again; without one, the model of the set-up.
+def roll_back(session: Session, model_id: UUID, *, staff: Staff, screen: str) -> None:
+    """The model before this champion routes again; without one, the model of the set-up.
 
     Raises:
-        NotFound: There is no champion to take back.
+        NotFound: There is no champion to take back. Conflict: it is another one by now.
     """
     champion = _with_status(session, ModelStatus.champion)
     if champion is None:
         raise NotFound
+    if champion.id != model_id:
+        raise Conflict
     before = _with_status(session, ModelStatus.retired)
     _decide(session, champion, ModelStatus.refused, staff)
     if before:

@@ -13,7 +13,7 @@ import numpy as np
 from sqlmodel import Session, col, select
 
 from bot import city, learning, organisation
-from bot.models import FRONT_DESK, Inquiry, InquiryStatus, Transfer
+from bot.models import FRONT_DESK, Department, Inquiry, InquiryStatus, Transfer
 from bot.settings import Settings
 from classifiers.artefact import read_manifest
 from classifiers.curves import coverage_svg, curves, reliability_svg
@@ -123,8 +123,21 @@ def examine(session: Session, settings: Settings, today: date) -> Monitoring:
         unknown_before=facts.get("unknown"),
         agreement=_agreement(predictions, challenger.folder) if challenger else None,
         curves=_curves(facts, tops, departments),
-        misfits=organisation.misfits(facts.get("departments", []), departments, today),
+        misfits=misfits(facts, departments, today),
     )
+
+
+def misfits(facts: Mapping[str, Any], departments: Mapping[str, Department], today: date) -> list[str]:
+    """What does not fit between champion and city, in Japanese; one sentence when its files are unreadable.
+
+    Args:
+        facts: See `model_facts`.
+        departments: The city's, by id.
+        today: The city's date.
+    """
+    if not facts:
+        return ["振り分けに使うモデルのファイルを読めません。システム担当者に知らせてください。"]
+    return organisation.misfits(facts["departments"], departments, today)
 
 
 def model_facts(session: Session, settings: Settings) -> dict[str, Any]:
@@ -141,11 +154,9 @@ def model_facts(session: Session, settings: Settings) -> dict[str, Any]:
 
 def _transfers(session: Session, ids: Sequence[UUID]) -> dict[UUID, list[Transfer]]:
     found: dict[UUID, list[Transfer]] = {}
-    wanted = set(ids)
-    query = select(Transfer).where(col(Transfer.staff_id).is_not(None)).order_by(col(Transfer.created_at))
-    for row in session.exec(query).all():
-        if row.inquiry_id in wanted:
-            found.setdefault(row.inquiry_id, []).append(row)
+    query = select(Transfer).where(col(Transfer.inquiry_id).in_(ids), col(Transfer.staff_id).is_not(None))
+    for row in session.exec(query.order_by(col(Transfer.created_at))):
+        found.setdefault(row.inquiry_id, []).append(row)
     return found
 
 

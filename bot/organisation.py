@@ -96,7 +96,8 @@ def _stranded(departments: Mapping[str, Department], today: date) -> SelectOfSca
 
 
 def _ended(departments: Mapping[str, Department], today: date) -> list[str]:
-    return [d.id for d in departments.values() if not valid_on(d, today)]
+    """Not those that have not begun: what was prepared for them waits for their day."""
+    return [d.id for d in departments.values() if d.valid_to is not None and d.valid_to < today]
 
 
 def misfits(labels: Sequence[str], departments: Mapping[str, Department], today: date) -> list[str]:
@@ -115,8 +116,12 @@ def misfits(labels: Sequence[str], departments: Mapping[str, Department], today:
         if label not in departments:
             troubles.append(f"振り分けモデルが知る課「{label}」は、課の一覧にありません。")
         elif responsible(departments, label, today) == FRONT_DESK:
-            name = departments[label].name
-            troubles.append(f"振り分けモデルが知る課「{name}」は廃止され、引継先がありません。")
+            fate = (
+                "廃止され、引継先がありません"
+                if label in _ended(departments, today)
+                else "まだ始まっていません"
+            )
+            troubles.append(f"振り分けモデルが知る課「{departments[label].name}」は{fate}。")
     taken_over = {responsible(departments, label, today) for label in labels}
     for department in departments.values():
         if department.id != FRONT_DESK and valid_on(department, today) and department.id not in taken_over:

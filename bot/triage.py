@@ -307,7 +307,8 @@ class _Decision:
         prediction = self.understood.prediction
         inquiry = inquiries.current(self.session, self.conversation.id)
         choices = self._choices(prediction)
-        if not choices or (inquiry and inquiry.status == InquiryStatus.clarifying):
+        settled = self._department() != FRONT_DESK
+        if settled or not choices or (inquiry and inquiry.status == InquiryStatus.clarifying):
             self.open()
             return
         if inquiry and self._continues(inquiry, prediction):
@@ -466,8 +467,12 @@ class _Decision:
 
     def _department(self) -> str:
         prediction = self.understood.prediction
-        if prediction is None or prediction.abstained:
+        if prediction is None:
             return FRONT_DESK
+        if prediction.abstained:
+            # Departments that the model cannot tell apart may be one by now (機構改革).
+            owners = {self._responsible(label) for label in prediction.set}
+            return owners.pop() if len(prediction.set) > len(owners) == 1 else FRONT_DESK
         return self._responsible(prediction.department)
 
     def _responsible(self, department_id: str) -> str:

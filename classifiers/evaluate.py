@@ -59,7 +59,12 @@ def load_cases(path: Path) -> list[Case]:
 
 
 def evaluate(
-    folder: Path, test_path: Path, *, train_path: Path | None = None, backbone: Path | None = None
+    folder: Path,
+    test_path: Path,
+    *,
+    train_path: Path | None = None,
+    backbone: Path | None = None,
+    simpler: bool = True,
 ) -> dict[str, Any]:
     """Measure a trained folder on labelled messages, one message per call as in service.
 
@@ -68,6 +73,7 @@ def evaluate(
         test_path: JSON Lines, see `load_cases`; emergency.jsonl beside it is read too, if there.
         train_path: What the simpler models learn from; default train.jsonl beside the test set, if there.
         backbone: With it, the frozen encoder with a logistic regression is measured too.
+        simpler: Whether to learn and measure the simpler models at all.
 
     Returns:
         ``model`` (Japanese messages with one matter): n, accuracy, macro_f1, macro_f1_of_5 (labels with
@@ -95,7 +101,7 @@ def evaluate(
     right = np.array([next(iter(found[c].probabilities)) in c.accepted for c in cases])
     report["curves"] = curves(np.array([max(found[c].probabilities.values()) for c in cases]), right)
     train_path = train_path or test_path.parent / "train.jsonl"
-    if train_path.is_file():
+    if simpler and train_path.is_file():
         report |= _simpler_models(train_path, cases, classifier.labels, backbone)
     report["languages"] = _languages(found)
     report["two_matters"] = _two_matters(found)

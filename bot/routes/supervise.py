@@ -135,23 +135,18 @@ def judge_tick(
 @router.post("/routing/models/{model_id}/{verb}")
 def decide_model(
     model_id: UUID,
-    verb: Literal["promote", "refuse"],
+    verb: Literal["promote", "refuse", "roll-back"],
     staff: DecidingOverseer,
     session: SessionDep,
     settings: SettingsDep,
 ) -> Response:
-    """The challenger takes over, or goes."""
+    """The challenger takes over, or goes; the champion gives way to the model before it."""
     if verb == "promote":
         learning.promote(session, settings, model_id, staff=staff, screen=SCREEN)
-    else:
+    elif verb == "refuse":
         learning.refuse(session, model_id, staff=staff, screen=SCREEN)
-    return RedirectResponse("/supervise/routing#models", 303)
-
-
-@router.post("/routing/roll-back")
-def roll_back(staff: DecidingOverseer, session: SessionDep) -> Response:
-    """The model before this one routes again."""
-    learning.roll_back(session, staff=staff, screen=SCREEN)
+    else:
+        learning.roll_back(session, model_id, staff=staff, screen=SCREEN)
     return RedirectResponse("/supervise/routing#models", 303)
 
 

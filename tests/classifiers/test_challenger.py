@@ -47,7 +47,7 @@ def test_a_challenger_learns_the_released_cases_and_is_compared_with_the_champio
         row.metrics["challenger"]["macro_f1"] > row.metrics["champion"]["macro_f1"]
         and not row.metrics["worse"]
     )
-    assert row.metrics["against"] == trained.name
+    assert row.metrics["against"] == learning.identity(trained)
     newer = learning.train_challenger(settings, city.engine)
     statuses = {m.folder: m.status for m in city.all(RoutingModel)}
     assert statuses == {row.folder: ModelStatus.refused, newer.folder: ModelStatus.challenger}
@@ -63,7 +63,7 @@ def test_a_challenger_that_hears_fewer_emergencies_or_loses_the_languages_is_not
 
     def verdict(recall: float, vi: float) -> tuple[list[str], bool]:
         reports = {"old": report(0.94, 0.99, 0.9), "new": report(0.95, recall, vi)}
-        monkeypatch.setattr("classifiers.evaluate.evaluate", lambda folder, _test: reports[folder.name])
+        monkeypatch.setattr("classifiers.evaluate.evaluate", lambda folder, _test, **_: reports[folder.name])
         found = learning.compare(Path("old"), Path("new"), tmp_path)
         return found["worse"], found["better"]
 

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import httpx2
 import pytest
 
 from bot import triage
+from bot.db import now, transaction
 from bot.dialogue_client import DialogueClient, DialogueUnavailable
-from bot.models import HandOffReason, Inquiry, InquiryStatus
-from tests.city import USER, City
+from bot.models import FRONT_DESK, Department, HandOffReason, Inquiry, InquiryStatus
+from classifiers.department import Prediction
+from tests.city import OTHER, USER, City
 from tests.conftest import free_port
 from tests.platforms.rasa import start_rasa
 
@@ -187,3 +190,35 @@ def test_an_unclear_matter_is_asked_about_once_with_buttons(server: Server, city
     assert city.case().department_id == actions[0]["data"].rpartition("=")[2]
     assert city.case().receipt_number in city.line.texts(USER)[-1]
     assert len(city.all(Inquiry)) == 1
+
+
+@dataclass
+class Torn:
+    """The real classifier, torn between these departments."""
+
+    real: triage.Classifier
+    between: tuple[str, ...]
+
+    def predict(self, text: str) -> Prediction:
+        found = replace(self.real.predict(text), set=self.between, also="")
+        return replace(found, department=FRONT_DESK, abstained=True)
+
+    def remarks(self, text: str, prediction: Prediction) -> dict[str, Any]:
+        return self.real.remarks(text, prediction)
+
+
+def test_departments_that_became_one_are_no_choice(server: Server, city: City) -> None:
+    assert city.brain.classifier
+    torn = Torn(city.brain.classifier, ("welfare", "childcare"))
+    city.brain = replace(city.brain, dialogue=server.client(), classifier=torn)
+    city.line_says("手当のことで聞きたい")
+    city.work()
+    assert city.case().status == InquiryStatus.clarifying
+    with transaction(city.engine) as session:
+        row = session.get_one(Department, "childcare")
+        row.valid_to, row.successor_id = now().date() - timedelta(days=2), "welfare"
+        session.add(row)
+    city.line_says("手当のことで聞きたい", user=OTHER)
+    city.work()
+    assert city.case(OTHER).department_id == "welfare"
+    assert city.case(OTHER).status != InquiryStatus.clarifying

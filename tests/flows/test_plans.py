@@ -38,7 +38,7 @@ def city(sqlite_url: str, line: Line, tmp_path: Path) -> Iterator[City]:
     engine.dispose()
 
 
-@pytest.mark.parametrize("what", ["queue", "done", "case", "alarms", "sweep", "new message"])
+@pytest.mark.parametrize("what", ["queue", "done", "case", "alarms", "sweep", "routing", "new message"])
 def test_no_query_reads_the_whole_history(city: City, what: str) -> None:
     city.line_says("粗大ごみの出し方を教えてください")
     city.line_says("粗大ごみを出したいです", user=OTHER)
@@ -50,6 +50,8 @@ def test_no_query_reads_the_whole_history(city: City, what: str) -> None:
             desk.page(paths[what])
         elif what == "alarms":
             desk.client.get("/desk/alarms")
+        elif what == "routing":
+            city.client.get("/metrics")
         elif what == "sweep":
             workflow.sweep(city.engine)
         else:

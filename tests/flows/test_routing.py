@@ -6,12 +6,23 @@ import shutil
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from bot import conversations, drafting, inquiries, learning, monitoring, organisation, services, workflow
+from bot import (
+    conversations,
+    doctor,
+    drafting,
+    inquiries,
+    learning,
+    monitoring,
+    organisation,
+    services,
+    workflow,
+)
 from bot.article_index import Knowledge
 from bot.city import BadCityFile, load
 from bot.db import now, reading, transaction
@@ -185,13 +196,17 @@ def test_a_case_that_was_no_departments_matter_is_a_lesson_and_counts_against_th
     learning.add_cases(file, [example])
     row = json.loads(file.read_text(encoding="utf-8"))
     assert (row["text"], row["department"]) == (GARBAGE, "out_of_scope")
+    file.write_text("")
+    (tmp_path / "test.jsonl").write_text(json.dumps({"text": GARBAGE}), encoding="utf-8")
+    learning.add_cases(file, [example])
+    assert file.read_text(encoding="utf-8") == "", "a model that learnt an answer cannot be asked for it"
     with reading(city.engine) as session:
         report = monitoring.examine(session, city.settings, now().date())
     [quality] = [r for r in report.departments if r.department == "waste_environment"]
     assert (quality.sent, quality.precision) == (1, 0.0)
 
 
-def test_a_second_matter_is_no_lesson_and_cases_without_words_hide_none(city: City) -> None:
+def test_two_matters_are_no_lesson_and_cases_without_words_hide_none(city: City) -> None:
     city.line_says(TWO_MATTERS)
     city.work()
     with transaction(city.engine) as session:
@@ -206,6 +221,11 @@ def test_a_second_matter_is_no_lesson_and_cases_without_words_hide_none(city: Ci
                     created_at=now() - timedelta(days=1),
                 )
             )  # fmt: skip
+    with transaction(city.engine) as session:
+        assert learning.lessons(session, limit=2) == []
+        one = session.get_one(Inquiry, first.id)
+        one.prediction = {**one.prediction, "also": ""}
+        session.add(one)
     with reading(city.engine) as session:
         assert [one.inquiry.id for one in learning.lessons(session, limit=2)] == [first.id]
 
@@ -303,7 +323,7 @@ def challenger(city: City) -> RoutingModel:
         folder="challenger", status=ModelStatus.challenger, examples=3,
         metrics={
             "champion": scores, "challenger": scores | {"macro_f1": 0.91}, "worse": [], "better": True,
-            "against": city.settings.effective_classifier_dir.name,
+            "against": learning.identity(city.settings.effective_classifier_dir),
         },
     )  # fmt: skip
     with transaction(city.engine) as session:
@@ -336,9 +356,13 @@ def test_a_challenger_predicts_silently_until_a_supervisor_promotes_it(
     assert "shadow" not in _live(city).remarks(GARBAGE, live.predict(GARBAGE))
     assert "前のモデルに戻す" in boss.page("/supervise/routing")
 
-    assert boss.client.post("/supervise/routing/roll-back", data={"csrf": boss.csrf}).status_code == 200
+    back = f"/supervise/routing/models/{challenger.id}/roll-back"
+    other = f"/supervise/routing/models/{uuid4()}/roll-back"
+    assert boss.client.post(other, data={"csrf": boss.csrf}).status_code == 409
+    assert _folder(city).name == "challenger"
+    assert boss.client.post(back, data={"csrf": boss.csrf}).status_code == 200
     assert _folder(city) == city.settings.effective_classifier_dir
-    assert boss.client.post("/supervise/routing/roll-back", data={"csrf": boss.csrf}).status_code == 404
+    assert boss.client.post(back, data={"csrf": boss.csrf}).status_code == 404
 
 
 def test_a_challenger_that_is_not_better_cannot_be_promoted(city: City, challenger: RoutingModel) -> None:
@@ -376,6 +400,12 @@ def test_a_champion_that_cannot_be_read_leaves_the_first_model_at_work(
     boss.client.post(f"/supervise/routing/models/{challenger.id}/promote", data={"csrf": boss.csrf})
     (city.settings.data_dir / "models" / "challenger").unlink()
     assert _live(city).predict(GARBAGE).department == "waste_environment"
+    page = boss.page("/supervise/routing")
+    assert "モデルのファイルを読めません" in page
+    assert "学習し直してください" not in page
+    found = {finding.what: finding for finding in doctor.examine(city.settings)}
+    assert not found["classifier"].ok
+    assert not found["organisation"].ok
 
 
 def _end(city: City, department: str, successor: str | None) -> None:
@@ -494,6 +524,19 @@ def test_a_department_without_a_living_successor_is_said_loudly(city: City, succ
     city.line_says(GARBAGE)
     city.work()
     assert city.case().department_id == "front_desk"
+
+
+def test_what_is_prepared_for_a_department_waits_for_its_day(city: City) -> None:
+    with transaction(city.engine) as session:
+        row = session.get_one(Department, "waste_environment")
+        row.valid_from = now().date() + timedelta(days=30)
+        session.add(row)
+        departments = {d.id: d for d in session.exec(select(Department))}
+        today = now().date()
+        assert not organisation.is_due(session, today)
+        assert organisation.responsible(departments, "waste_environment", today) == FRONT_DESK
+        troubles = organisation.misfits(list(departments), departments, today)
+    assert "振り分けモデルが知る課「環境課」はまだ始まっていません。" in troubles
 
 
 def test_a_follow_up_after_a_reorganisation_stays_with_its_case(city: City) -> None:
