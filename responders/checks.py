@@ -122,6 +122,7 @@ _DOUBLE_HONORIFIC = re.compile(
     r"になられ|おっしゃられ|いらっしゃられ|召し上がられ|ご覧になられ|させていただかせ|お伺いさせて|拝見させていただ"
 )
 _YEAR = re.compile(r"^\d{4}(?=-)")
+_BUILDING = re.compile(r"(?:\w{1,3}市)?(?:市?役所|[本東西南北新分別]庁舎?|支所|出張所|\d?階|内)?")
 _MUNICIPALITY = re.compile(r"[市区町村県都府]")
 _ADDRESS = re.compile(r"https?://[!-~]+|www\.[!-~]+|[!-~]+@[!-~]+")
 _NAMES_JA = {("人名", "姓"): ("人名", True), ("人名", "名"): ("人名", True), ("地名", "一般"): ("地名", True)}
@@ -295,7 +296,8 @@ def _same_value(fact: Fact, other: Fact) -> bool:
         return fact.value in (other.value, _YEAR.sub("", other.value))
     if fact.kind == "section":
         # A word in front may have stuck to the name: 本庁舎市民課.
-        return fact.value.endswith(other.value) and len(fact.value) - len(other.value) <= 4
+        front = fact.value.removesuffix(other.value)
+        return fact.value.endswith(other.value) and bool(_BUILDING.fullmatch(front))
     return fact.value == other.value
 
 
@@ -448,6 +450,12 @@ def _check_conditions(normal: str, sources: _Sources) -> Iterator[_Partial]:
     said = {(fact.kind, fact.value) for sentence in sources.body for fact in facts(sentence)}
     limits = (fact for fact in facts(old) if fact.bound in _LIMITS and (fact.kind, fact.value) not in said)
     lost += (fact.surface + fact.bound for fact in limits)
+    follows = (passage.article, passage.ordinal + 1)
+    lost += (
+        after.text
+        for after in sources.passages
+        if (after.article, after.ordinal) == follows and after.limits_previous and after not in sources.groups
+    )
     for condition in lost:
         yield "condition", condition, True, f"記事にある条件「{condition}」が抜けています。"
 

@@ -98,6 +98,11 @@ class Passage:
         return bool(self.heading) and not self.text.endswith("。")
 
     @property
+    def limits_previous(self) -> bool:
+        """Whether it limits what the sentence before it says: that one must not stand without it."""
+        return self.quotable and self.text.startswith(("ただし", "但し"))
+
+    @property
     def said(self) -> str:
         """The text, a list row after its heading."""
         return f"{self.heading} {self.text}" if self.is_row else self.text
@@ -251,7 +256,7 @@ def _front_matter(path: Path, text: str) -> Mapping[str, object]:
     try:
         # BaseLoader keeps every value a string (an id of 0012 stays 0012) and builds no objects.
         fields = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 2 if mark else 2
         raise BadArticle(

@@ -51,7 +51,7 @@ DENSE = 3
 K1, B = 1.2, 0.75
 
 _LEANS_ON_PREVIOUS = re.compile(
-    r"(?:ただし|[こそ]の(?:場合|際|とき)|(?:なお|また)、?その|[こそ]れ[はをらに])"
+    r"(?:ただし|但し|[こそ]の(?:場合|際|とき)|(?:なお|また)、?その|[こそ]れ[はをらに])"
 )
 _LEANS_ON_NEXT = re.compile(r"(?:次|以下)の")
 _OPEN_START, _OPEN_END = date.min.toordinal(), date.max.toordinal()
@@ -466,6 +466,8 @@ class Index:
         group = {i, *self._rows_beside(i)}
         if _LEANS_ON_PREVIOUS.match(self.passages[i].text) and self.passages[i - 1].quotable:
             group.add(i - 1)
+        if i + 1 < end and self.passages[i + 1].limits_previous:
+            group.add(i + 1)
         if _LEANS_ON_NEXT.search(self.passages[i].text):
             lead = self.passages[i].text
             rows = [j for j in range(i + 1, end) if self.passages[j].heading.endswith(lead)]

@@ -205,6 +205,24 @@ def test_a_restriction_of_another_cited_sentence_may_be_joined() -> None:
     assert [f for f in check([joined], passages) if f.kind == "condition"] == []
 
 
+def test_a_sentence_may_not_lose_the_next_one_that_limits_it() -> None:
+    free, only = "証明書の手数料は無料です。", "ただし、75歳以上の方に限ります。"
+    passages = _whole(f"{free}\n{only}\n申込みは、市民課で受け付けます。")
+    assert check([free, only], passages) == []
+    assert [(f.kind, f.hard, f.text) for f in check([free], passages)] == [("condition", True, only)]
+    assert check([passages[-1].text], passages) == []
+    assert check([free], passages[:1]) == [], "who left it out of the sources has seen it"
+
+
+@pytest.mark.parametrize(
+    ("front", "known"), [("本庁舎", True), ("市役所", True), ("2階", True), ("障害", False), ("生活", False)]
+)
+def test_another_section_whose_name_ends_alike_is_another_section(front: str, known: bool) -> None:
+    passages = _whole("お申し込みは、福祉課の窓口で受け付けます。")
+    found = check([f"お申し込みは、{front}福祉課の窓口で受け付けます。"], passages)
+    assert ([f for f in found if f.kind == "section" and f.hard] == []) == known
+
+
 @pytest.fixture(scope="module")
 def source() -> list[Passage]:
     """The title, then the sentences by their numbers."""

@@ -56,6 +56,7 @@ def test_markdown_with_front_matter_is_read(tmp_path: Path) -> None:
         (b"---\nid: a\ntitle: t\n", 1, "閉じられていません"),
         (b"---\nid: a\ntitle: [t\ndepartment: tax\n---\nx", 4, "書き方に誤りがあります"),
         (b"---\n- a\n---\nx", 2, "項目名: 値"),
+        (b"---\nid: a\ntitle: " + b"[" * 3_000 + b"\n---\nx", 2, "書き方に誤りがあります"),
         (b"---\nid: a\ndepartment: tax\n---\nx", 1, "「title」がないか"),
         (b"---\nid: a b\ntitle: t\ndepartment: tax\n---\nx", 1, "「id」は"),
         (b"---\nid: a\ntitle: t\ndepartment: tax\nvalid_from: 2026-02-30\n---\nx", 1, "「valid_from」は"),

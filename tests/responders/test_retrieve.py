@@ -119,6 +119,8 @@ def test_a_sentence_brings_the_neighbours_it_leans_on() -> None:
     index = Index(split_passages(Article("gym", "体育館", "education", text)))
     chosen = index.select("大会の予約", limit=1).passages
     assert [passage.ordinal for passage in chosen] == [2, 3]
+    chosen = index.select("体育館の予約の電話", limit=1).passages
+    assert [passage.ordinal for passage in chosen] == [2, 3], "「ただし」 limits what it follows"
     chosen = index.select("予約に必要なもの", limit=1).passages
     assert [passage.text for passage in chosen][-2:] == ["利用者カード", "申請書"]
 
