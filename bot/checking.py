@@ -9,10 +9,9 @@ from typing import Any
 from sqlmodel import Session, select
 
 from bot.drafting import Frame, register, stored_passage
-from bot.inquiries import Checker
+from bot.inquiries import PAST, Checker
 from bot.models import Department, Draft, Inquiry, Staff
 from bot.privacy import MARKS, bare, find
-from bot.sources import PAST
 from channels.message import utf16_units
 from responders.checks import DOCUMENT, Finding, check, support
 from responders.facts import written_place

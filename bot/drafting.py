@@ -312,7 +312,7 @@ def stream_rewording(
         if worded_already and better.origin != "model":
             return Piece("", "refused", (*better.flags, "")[0])  # the accepted wording stays
         with transaction(engine) as later:
-            wanted = inquiries.improve(later, inquiry_id, generation, better, text)
+            wanted = inquiries.improve(later, inquiry_id, generation, better, text, again=True)
         if not wanted:
             return Piece("", "refused", "case_changed")
         return Piece(text, "accepted" if better.origin == "model" else "refused", (*better.flags, "")[0])

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from bot import audit, city, conversations, jobs, outbox
+from bot.articles import passages_of
 from bot.calendar import Calendar
 from bot.db import now
 from bot.errors import (
@@ -54,6 +55,8 @@ from responders.knowledge import Passage
 
 ALARM_MINUTES = 5
 """An emergency that nobody acknowledged for so long is shown to everybody."""
+PAST = "case:"
+"""How the ids of passages from past answers begin, before the receipt number."""
 MAX_HINT = 200
 """Characters of a caseworker's hint."""
 Checker = Callable[[str, Draft], list[dict[str, Any]]]
@@ -306,7 +309,7 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
         text: The whole reply: greeting, body, closing.
 
     Returns:
-        False if the draft came too late.
+        False if the draft came too late. If an article changed while it was made, a new one is asked for.
     """
     inquiry = locked(session, inquiry_id)
     late = inquiry.status == InquiryStatus.with_person and inquiry.hand_off_reason == HandOffReason.error
@@ -316,6 +319,9 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
         off = "drafting_off" in result.flags
         hand_off(session, inquiry, HandOffReason.drafting_off if off else HandOffReason.no_words)
         return True
+    if result.status == "drafted" and not _still_stand(session, result.passages):
+        request_draft(session, inquiry, Wish(**inquiry.wish))
+        return False
     draft = _empty(inquiry)
     _stand_on(session, inquiry, draft, result, text)
     note(
@@ -331,6 +337,11 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
         passages=[p.id for p in result.passages if result.status == "drafted"],
     )
     return True
+
+
+def _still_stand(session: Session, passages: Sequence[Passage]) -> bool:
+    standing = {(p.id, p.text) for p in passages_of(session, {p.article for p in passages})}
+    return all((p.id, p.text) in standing for p in passages)
 
 
 def _empty(inquiry: Inquiry) -> Draft:
@@ -352,10 +363,26 @@ def pending_draft(session: Session, inquiry_id: UUID, *, hold: bool = False) -> 
     return session.exec(query.with_for_update(key_share=True) if hold else query).first()
 
 
-def improve(session: Session, inquiry_id: UUID, generation: int, result: DraftResult, text: str) -> bool:
+def improve(
+    session: Session,
+    inquiry_id: UUID,
+    generation: int,
+    result: DraftResult,
+    text: str,
+    *,
+    again: bool = False,
+) -> bool:
     """Put the model's rewording into the pending draft that shows the verbatim sentences.
 
     The case's version stays: a person who is reading the verbatim text may still approve what they see.
+
+    Args:
+        session: The caller's transaction.
+        inquiry_id: The case.
+        generation: Which request the draft answers.
+        result: The rewording, or the verbatim sentences with the reason why there is none.
+        text: The whole reply.
+        again: A person asked for it: it may take the place of an earlier rewording.
 
     Returns:
         False if the draft was decided or replaced meanwhile.
@@ -365,6 +392,8 @@ def improve(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
     same = draft is not None and draft.passages == _plain(result.passages)
     if draft is None or not same or inquiry.generation != generation:
         return False  # decided, or a person chose other sentences meanwhile
+    if draft.origin == "model" and not again:
+        return False  # a person had it reworded meanwhile
     _word(draft, text, result)
     session.add(draft)
     note(
@@ -453,9 +482,16 @@ def _forget_words(session: Session, inquiry: Inquiry) -> None:
 
 
 def _versions(session: Session, passages: Sequence[Passage]) -> dict[str, int]:
-    """Which version of each quoted article is in force now."""
+    """Which version of each quoted article is in force now, and of those that a quoted past answer quotes."""
+    past = {p.article.removeprefix(PAST) for p in passages if p.article.startswith(PAST)}
+    quoted = (
+        select(Draft.article_versions)
+        .join(Inquiry, col(Draft.inquiry_id) == col(Inquiry.id))
+        .where(col(Inquiry.receipt_number).in_(past), Draft.status == DraftStatus.approved)
+    )
+    behind = {article for versions in (session.exec(quoted) if past else ()) for article in versions}
     query = select(KnowledgeArticle.article, sa.func.max(KnowledgeArticle.version)).where(
-        col(KnowledgeArticle.article).in_({p.article for p in passages}),
+        col(KnowledgeArticle.article).in_({p.article for p in passages} | behind),
         col(KnowledgeArticle.retired_at).is_(None),
     )
     return dict(session.exec(query.group_by(KnowledgeArticle.article)).all())
@@ -528,6 +564,7 @@ def approve(
     if any(finding["key"] not in confirmed for finding in hard):
         raise OwnWordsNeedConfirmation if draft.origin == "staff" else NeedsConfirmation
     _decide(session, draft, DraftStatus.approved, staff)
+    _take_note(session, inquiry, staff, screen)
     row = _send(session, draft, inquiry, _sendable(text + below), hard, staff=staff, screen=screen)
     inquiry.answered_at = now()
     _move(session, inquiry, InquiryStatus.with_person if keep_open else InquiryStatus.answered)
@@ -661,6 +698,7 @@ def return_draft(
     inquiry = _for_change(session, draft.inquiry_id, staff, seen_version)
     reason = _reason(reason)
     _decide(session, draft, DraftStatus.returned, staff, reason)
+    _take_note(session, inquiry, staff, screen)
     inquiry.hand_off_reason = HandOffReason.returned
     _move(session, inquiry, InquiryStatus.with_person)
     note(session, inquiry, staff.login, "return_draft", screen, draft=draft.id, reason=reason)
@@ -708,7 +746,10 @@ def _move_department(
     reason = HandOffReason(inquiry.hand_off_reason) if inquiry.hand_off_reason else None
     if inquiry.emergency or reason == HandOffReason.asked_for_person:
         inquiry.department_id = department_id
+        since = inquiry.status_since
         hand_off(session, inquiry, reason or HandOffReason.emergency)
+        if inquiry.emergency and inquiry.acknowledged_by is None:
+            inquiry.status_since = since  # moving an alarm that nobody took note of does not put it off
         return
     supersede(session, inquiry)
     route(session, inquiry, department_id, drafting=drafting)
@@ -743,6 +784,7 @@ def close(
     if belongs_to and belongs_to not in EXITS:
         raise TextRefused("終了の区分を選んでください。")
     supersede(session, inquiry)
+    _take_note(session, inquiry, staff, screen)
     inquiry.closed_at, inquiry.belongs_to = now(), belongs_to
     _move(session, inquiry, InquiryStatus.closed)
     note(session, inquiry, staff.login, "close", screen, reason=reason, belongs_to=belongs_to)
@@ -760,8 +802,12 @@ def redraft(
 
 def acknowledge(session: Session, inquiry_id: UUID, *, staff: Staff, screen: str) -> None:
     """A person took note of an emergency."""
-    inquiry = for_decision(session, inquiry_id, staff)
-    if inquiry.acknowledged_by is None:
+    _take_note(session, for_decision(session, inquiry_id, staff), staff, screen)
+
+
+def _take_note(session: Session, inquiry: Inquiry, staff: Staff, screen: str) -> None:
+    """Whoever decides on an emergency has read it: it must not sound at everybody's desk any more."""
+    if inquiry.emergency and inquiry.acknowledged_by is None:
         inquiry.acknowledged_by = staff.id
         session.add(inquiry)
         note(session, inquiry, staff.login, "acknowledge", screen)

@@ -260,7 +260,7 @@ def _renew_drafts(session: Session, articles: set[str]) -> None:
         .order_by(col(Inquiry.id))
     ).all()
     for draft, inquiry in pending:
-        if not articles & {str(p.get("article")) for p in draft.passages}:
+        if not articles & {*(str(p.get("article")) for p in draft.passages), *draft.article_versions}:
             continue
         # Somebody may be approving it at this moment: wait for them, then look again.
         session.refresh(inquiry, with_for_update={"key_share": True})

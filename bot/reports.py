@@ -89,6 +89,7 @@ _FLAG_JA = {
     "case_changed": "案件か下書きが変わったため、反映しませんでした",
     "gate": "AIの言い換えが記事と一致しなかったため、記事の文のままです",
     "finding": "下書きの点検で指摘がありました",
+    "hint_not_found": "書き足してほしいことに合う文が、記事に見つかりませんでした",
 }
 
 
@@ -100,11 +101,63 @@ JOB_JA = {
 }
 
 
+_REFUSED_JA = {
+    "empty": "文がない",
+    "glyph": "日本語にない字",
+    "unaligned": "記事のどの文にも当たらない文",
+    "lost sentence": "抜けた文",
+    "wrong row": "別のものの数字",
+    "foreign verb": "記事にない動詞",
+    "lost verb": "抜けた動詞",
+    "foreign noun": "記事にない名詞",
+    "lost noun": "抜けた名詞",
+    "repeat": "同じ内容の繰返し",
+    "order": "言葉の順序",
+    "no source named": "根拠を示していない文",
+    "not in the source it names": "示した根拠にない文",
+    "finish_reason length": "途中で切れた",
+    "the endpoint did not answer in time": "時間内に応答がない",
+    "no connection to the endpoint": "接続できない",
+    "the answer is empty": "応答に文がない",
+    "the answer holds no text": "応答に文がない",
+    "the endpoint answers without end": "応答が終わらない",
+    "the endpoint answered garbage": "応答を読めない",
+    "number": "数字",
+    "date": "日付",
+    "time": "時刻",
+    "weekday": "曜日",
+    "phone": "電話番号",
+    "url": "URL",
+    "email": "メールアドレス",
+    "section": "課や施設の名前",
+    "name": "固有名詞",
+    "municipality": "ほかの市町村の名前",
+    "bound": "以上・以下など",
+    "wrong_row": "別のものの数字",
+    "negation": "肯定・否定",
+    "condition": "条件",
+    "opposite": "反対の言葉",
+    "swapped": "別のものの内容",
+    "assertion": "断定",
+    "unsupported": "記事にない文",
+}
+"""Why the model's text was refused: the first words of a reason of the gate, the checks or the endpoint."""
+
+
+def refused_ja(reason: str) -> str:
+    """Why the model's text was refused, in words for staff, with the words it is about."""
+    kind, _, detail = reason.partition(": ")
+    words = _REFUSED_JA.get(kind)
+    if words is None:
+        return reason
+    return f"{words}「{detail}」" if detail and not kind.startswith("the ") else words
+
+
 def flag_ja(flag: str) -> str:
-    """A flag of a draft in words for staff; the gate's own words stay behind it."""
+    """A flag of a draft in words for staff."""
     kind, _, detail = flag.partition(": ")
     words = _FLAG_JA.get(kind, kind)
-    return f"{words}({detail})" if detail and kind in ("gate", "answer") else words
+    return f"{words}({refused_ja(detail)})" if detail and kind in ("gate", "answer") else words
 
 
 LIMITS_JA = {

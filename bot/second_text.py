@@ -147,9 +147,13 @@ def attacher(city_dir: Path) -> Callable[[Session, UUID], None]:
 
 
 def attach_easy(session: Session, inquiry_id: UUID, frame: Frame, frames: Frames) -> None:
-    """Put やさしい日本語 below the pending draft, for cities that want it on every reply."""
+    """Put やさしい日本語 below the pending draft, for cities that want it on every reply.
+
+    Not where a person took it away or put another language there before the model had reworded the draft.
+    """
     query = select(Draft).where(Draft.inquiry_id == inquiry_id, Draft.status == DraftStatus.pending)
-    if (draft := session.exec(query).first()) is None:
+    draft = session.exec(query).first()
+    if draft is None or (draft.model and draft.second_kind != EASY):
         return
     inquiry = session.get_one(Inquiry, inquiry_id)
     department = session.get_one(Department, inquiry.department_id)
@@ -277,9 +281,12 @@ Found = tuple[str, str, bool, str, tuple[int, int]]
 """Kind, words, whether it blocks, the remark, and where: characters in the second text."""
 
 
-def findings(text: str, second: Second | None, frames: Frames) -> list[dict[str, Any]]:
+def findings(
+    text: str, second: Second | None, frames: Frames, stored: Second | None = None
+) -> list[dict[str, Any]]:
     """What a person must confirm, or may mend, in a second text; hard ones block, as in `bot.checking`.
 
+    Rules made the stored やさしい日本語; no rule compares what a person wrote into it with the Japanese text.
     ``start`` and ``end`` are UTF-16 units in the second text; of what it lacks, in the Japanese one
     (``in_japanese``).
     """
@@ -296,6 +303,9 @@ def findings(text: str, second: Second | None, frames: Frames) -> list[dict[str,
     found += [_surplus(value, place_of(value, own, second.kind)) for value in _once(extra)]
     if second.kind == EASY:
         found += [(r.kind, r.text, False, r.message_ja, (r.start, r.end)) for r in check_easy(own)]
+        if stored and stored.kind == EASY and plain(stored.text) != own:
+            message = "やさしい日本語の文を直しました。日本語の文面と同じ内容か、確かめましたか。"
+            found.append(("second_edited", "", True, message, whole))
     else:
         found += [
             ("second_script", "", True, why, (start, end))
@@ -349,13 +359,21 @@ def _finding(found: Found, both: tuple[str, str], shown: str, *, in_japanese: bo
 
 
 def page_values(
-    text: str, second: Second | None, frames: Frames, llm: Llm | None, *, language: str, bundled: bool
+    text: str,
+    second: Second | None,
+    stored: Second | None,
+    frames: Frames,
+    llm: Llm | None,
+    *,
+    language: str,
+    bundled: bool,
 ) -> dict[str, Any]:
     """What ``second_text.html`` shows.
 
     Args:
         text: The Japanese text on the screen.
         second: The second text on the screen.
+        stored: The one that is kept with the draft.
         frames: The city's.
         llm: The model at hand.
         language: The conversation's.
@@ -364,7 +382,7 @@ def page_values(
     others = [frame for kind, frame in frames.items() if kind not in (EASY, language)]
     return {
         "second": second,
-        "second_findings": findings(text, second, frames),
+        "second_findings": findings(text, second, frames, stored),
         "second_frame": frames.get(second.kind) if second else None,
         "second_ruby": ruby.pieces_of(second.text) if second and second.kind == EASY else [],
         "own_language": frames.get(language),
@@ -380,4 +398,4 @@ def is_bundled(settings: Settings) -> bool:
 
 def also_checked(check: Checker, second: Second | None, frames: Frames) -> Checker:
     """The check of a Japanese text, and the second text's with it."""
-    return lambda text, draft: check(text, draft) + findings(text, second, frames)
+    return lambda text, draft: check(text, draft) + findings(text, second, frames, of_draft(draft))

@@ -15,6 +15,7 @@ from bot.articles import article_versions, find_articles, passages_of
 from bot.calendar import valid_on
 from bot.db import now
 from bot.drafting import Frame, register
+from bot.inquiries import PAST
 from bot.models import FRONT_DESK, Approval, Department, Draft, Inquiry, KnowledgeArticle
 from bot.privacy import mask
 from bot.second_text import japanese_part
@@ -22,8 +23,6 @@ from responders.japanese import words
 from responders.knowledge import Passage, split_sentences
 from responders.retrieve import Index
 
-PAST = "case:"
-"""Marks a passage of a past answer; the receipt number follows."""
 WINDOW = timedelta(days=365)
 MOST_COMPARED = 200
 MOST_OFFERED = 3

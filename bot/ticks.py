@@ -15,9 +15,9 @@ from sqlmodel import Session, col, select
 
 from bot import audit
 from bot.errors import Conflict, NotFound
+from bot.inquiries import PAST
 from bot.learning import FINISHED, pages, words_of
 from bot.models import FRONT_DESK, Draft, DraftStatus, Inquiry, SearchExample, Staff
-from bot.sources import PAST
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from responders.gate import strict_gate
 from responders.knowledge import Passage, split_sentences
 from responders.letters import foul, strip_control_tokens
 from responders.llm import Llm, Mode, Rewrite, record_of
+from responders.ranking import speaks_of
 from responders.retrieve import HARDLY, Index, Selection
 
 Status = Literal["drafted", "no_source", "handed_off"]
@@ -254,13 +255,20 @@ def _select(case: _Case) -> _Case:
         case.text, limit=limit, departments=case.departments, today=case.today, least=least
     )
     if hint := sanitise(case.wish.hint):
-        found = _with_hint(case, found, hint)
+        wider = _with_hint(case, found, hint)
+        if wider is None:
+            case = _flagged(case, "hint_not_found")
+        found = wider or found
     result = replace(case.result, passages=found.passages, score=found.score, article=found.article)
     return replace(case, result=result)
 
 
-def _with_hint(case: _Case, found: Selection, hint: str) -> Selection:
-    """Add what the hint asks for: about the matter at hand, or, when that is not known, about the hint."""
+def _with_hint(case: _Case, found: Selection, hint: str) -> Selection | None:
+    """Add what the hint asks for: about the matter at hand, or, when that is not known, about the hint.
+
+    Returns:
+        None when the articles hold nothing of what the hint asks for about the matter at hand.
+    """
     known = bool(found.passages) and found.score >= case.abstain_below
     topic = found.passages[0].article_title if known else ""
     more = case.index.select(
@@ -268,7 +276,10 @@ def _with_hint(case: _Case, found: Selection, hint: str) -> Selection:
     )
     if not known:
         return more
-    both = {passage.id: passage for passage in (*found.passages, *more.passages)}
+    asked = [passage for passage in more.passages if speaks_of(hint, passage.ranked)]
+    if not asked:
+        return None
+    both = {passage.id: passage for passage in (*found.passages, *asked)}
     ordered = sorted(both.values(), key=lambda p: (p.article != found.article, p.article, p.ordinal))
     return replace(found, passages=tuple(ordered))
 

@@ -83,7 +83,7 @@ def record_of(
         "completion_tokens": sum(one.completion_tokens for one in written),
         "seconds": round(sum(one.seconds for one in written), 3) if written else None,
         "gate": {"passed": not reason, "reason": reason},
-        "text": "\n".join(one.text for one in written),
+        "text": "\n".join(one.text for one in written).encode("utf-8", "replace").decode(),
     }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from responders.japanese import words
+from responders.japanese import official, words
 from responders.knowledge import Passage
 
 Floats = NDArray[np.float32]
@@ -245,6 +245,13 @@ class View:
 def kinds_asked(clause: str) -> Floats:
     """1 for each of `KINDS` that the clause asks for."""
     return np.array([bool(kind.search(clause)) for kind in _ASKED], np.float32)
+
+
+def speaks_of(asked: str, text: str) -> bool:
+    """Whether a sentence holds a word of what is asked for, or the kind of fact that it asks for."""
+    shared = set(words(official(asked))) & set(words(text))
+    answered = [bool(kind.search(text)) for kind in _ANSWERED]
+    return bool(shared) or bool((kinds_asked(asked) * answered).any())
 
 
 def _rarity(terms: Sequence[frozenset[str]]) -> dict[str, float]:

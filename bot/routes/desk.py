@@ -241,6 +241,7 @@ def second_values(request: Request, case: reports.Case, text: str, second: Secon
     return second_text.page_values(
         text,
         second or stored,
+        stored,
         state.city.seconds,
         state.llm,
         language=case.conversation.language,

@@ -35,5 +35,6 @@ def show_record(request: Request, inquiry_id: UUID, session: SessionDep, signed_
         mode_ja=records.MODE_JA,
         step_ja=records.STEP_JA,
         flag_ja=reports.flag_ja,
+        refused_ja=reports.refused_ja,
         second_frames=request.app.state.city.seconds,
     )

@@ -18,6 +18,8 @@ if (form) {
   const review = document.getElementById("review");
   let timer = 0;
   let checks = 0;
+  let unedited = text.defaultValue;
+  const keepsEdits = () => text.value !== unedited && !confirm("文面に加えた変更は失われます。言い換えた文面に替えますか。");
 
   const showLength = () => {
     // About 17 full-width letters fit on a line of LINE's bubble, about 22 lines on a phone's screen.
@@ -46,7 +48,8 @@ if (form) {
     button.className = "quiet";
     button.textContent = "言い換えた文面に替える";
     button.addEventListener("click", () => {
-      text.value = reworded;
+      if (keepsEdits()) return;
+      text.value = unedited = reworded;
       text.dispatchEvent(new Event("input"));
       button.remove();
     });
@@ -94,6 +97,7 @@ if (form) {
       }
     };
     start.addEventListener("click", async () => {
+      if (keepsEdits()) return;
       const before = text.value;
       const abort = new AbortController();
       let outcome = "途中で切れました。元の文面に戻しました。";
@@ -108,13 +112,13 @@ if (form) {
         else await read(answer, (piece) => {
           if (piece.state === "begin") text.value = piece.text;
           if (piece.state === "writing") text.value += piece.text;
-          if (piece.state === "accepted") [text.value, accepted, outcome] = [piece.text, true, "言い換えました。点検を通った文面です。"];
+          if (piece.state === "accepted") [unedited, accepted, outcome] = [piece.text, true, "言い換えました。点検を通った文面です。"];
           if (piece.state === "refused") outcome = `${piece.reason}。`;
         });
       } catch {
         if (abort.signal.aborted) outcome = "止めました。元の文面に戻しました。";
       }
-      if (!accepted) text.value = before;
+      text.value = accepted ? unedited : before;
       says.textContent = outcome;
       busy(false);
       text.dispatchEvent(new Event("input"));

@@ -51,6 +51,8 @@ if (secondForm) {
     const button = event.target.closest("button[formaction]");
     if (!button) return;
     event.preventDefault();
+    const text = box.querySelector("textarea");
+    if (text && text.value !== text.defaultValue && !confirm("この文に加えた変更は失われます。よろしいですか。")) return;
     make(button);
   });
   secondForm.addEventListener("input", (event) => {

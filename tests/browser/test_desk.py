@@ -104,6 +104,22 @@ def test_a_rewording_runs_into_the_editor_and_can_be_stopped(
     expect(desk.get_by_text("回答済み", exact=True)).to_be_visible()
 
 
+def test_what_a_person_typed_is_not_reworded_away_unasked(browser: Browser, site: str) -> None:
+    desk = _open_case(browser, site)
+    box = desk.get_by_label(BOX)
+    typed = box.input_value().replace("\n\nご不明", "\n担当は山本です。\n\nご不明")
+    box.fill(typed)
+    desk.once("dialog", lambda dialog: dialog.dismiss())
+    desk.get_by_role("button", name="AIで言い換える").click()
+    assert box.input_value() == typed
+    desk.once("dialog", lambda dialog: dialog.accept())
+    desk.get_by_role("button", name="AIで言い換える").click()
+    expect(desk.get_by_text("言い換えました")).to_be_visible()
+    desk.get_by_role("button", name="AIで言い換える").click()  # nothing typed since: no question
+    expect(desk.get_by_role("button", name="AIで言い換える")).to_be_visible()
+    assert "山本" not in box.input_value()
+
+
 def test_ctrl_enter_sends_nothing_while_the_model_writes(
     browser: Browser, site: str, model: FakeEndpoint, working_city: City
 ) -> None:

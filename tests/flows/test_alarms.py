@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from sqlmodel import col
 
@@ -196,6 +197,33 @@ def test_more_words_do_not_put_off_the_alarm_to_everybody(city: City) -> None:
         session.execute(sa.update(Inquiry).values(status_since=now() - timedelta(minutes=6)))
     city.line_says("みなと町3丁目の1の2です")
     city.work()
+    workflow.sweep(city.engine)
+    assert city.case().alarm_escalated_at
+
+
+@pytest.mark.parametrize("decision", ["write", "close"])
+def test_who_answers_or_closes_an_emergency_has_taken_note_of_it(city: City, decision: str) -> None:
+    city.line_says(FIRE)
+    city.work()
+    case, desk = city.case(), city.hire("uketsuke")
+    form = desk.form(case) | {"text": "消防に知らせました。", "reason": "消防が対応しました"}
+    assert desk.post(case, decision, form).status_code == 303
+    assert _numbers(city) == []
+    with transaction(city.engine) as session:
+        session.execute(sa.update(Inquiry).values(status_since=now() - timedelta(minutes=6)))
+    workflow.sweep(city.engine)
+    assert city.case().alarm_escalated_at is None
+
+
+def test_moving_an_alarm_that_nobody_took_note_of_does_not_put_it_off(city: City) -> None:
+    city.line_says(FIRE)
+    city.work()
+    with transaction(city.engine) as session:
+        session.execute(sa.update(Inquiry).values(status_since=now() - timedelta(minutes=6)))
+    case, desk = city.case(), city.hire("uketsuke")
+    form = desk.form(case) | {"department": "disaster_safety", "reason": "火災のため"}
+    assert desk.post(case, "transfer", form).status_code == 303
+    assert city.case().department_id == "disaster_safety"
     workflow.sweep(city.engine)
     assert city.case().alarm_escalated_at
 

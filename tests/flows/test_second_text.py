@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from sqlmodel import col
 
-from bot import second_text, sources
+from bot import drafting, second_text, sources
 from bot.db import now, transaction
 from bot.models import Approval, AuditEntry, Draft, Inquiry, OutboxMessage
-from responders.llm import HASH_MARK
+from responders.llm import HASH_MARK, Llm
 from responders.ruby import without_readings
 from tests.city import DATA, OTHER, USER, City, Desk
-from tests.responders.conftest import FakeEndpoint
+from tests.responders.conftest import FakeEndpoint, given_sentences
 
 ASK = "粗大ごみの出し方を教えてください"
 ENGLISH = "How do I get rid of my bulky waste? 粗大ごみ"
@@ -119,6 +119,7 @@ def test_a_changed_japanese_text_must_be_made_again_or_confirmed(city: City, des
 def test_a_confirmed_old_second_text_goes_with_the_new_japanese_one(city: City, desk: Desk) -> None:
     form, _ = _with(city, desk, _asked(city, desk), "easy")
     form["text"] = _without_last_sentence(form["text"])
+    assert "やさしい日本語の文を直しました" not in _approve(city, desk, form).text
     keys = KEY.findall(_approve(city, desk, form).text)
     other = {**form, "second_text": form["second_text"] + "!", "confirmed": keys}
     assert _approve(city, desk, other).status_code == 422, "a confirmation counts for its words only"
@@ -135,6 +136,31 @@ def test_a_number_that_only_one_of_the_two_texts_has_is_a_fault(city: City, desk
     assert "日本語の文面にある「" in html
     assert "は、日本語の文面にありません" in html
     assert _approve(city, desk, form).status_code == 422
+
+
+def test_what_a_person_wrote_into_easy_japanese_must_be_confirmed(city: City, desk: Desk) -> None:
+    form, _ = _with(city, desk, _asked(city, desk), "easy")
+    form["second_text"] = form["second_text"].replace("です。", "では ありません。", 1)
+    assert "やさしい日本語の文を直しました" in desk.post(city.case(), "second/check", form).text
+    refused = _approve(city, desk, form)
+    assert refused.status_code == 422
+    assert _approve(city, desk, {**form, "confirmed": KEY.findall(refused.text)}).status_code == 303
+    assert [f["kind"] for f in city.all(Approval)[0].confirmed] == ["second_edited"]
+
+
+def test_what_a_person_took_away_does_not_come_back_with_the_models_wording(
+    writing: City, model: FakeEndpoint
+) -> None:
+    desk = writing.hire("tantou")
+    writing.writer = replace(writing.writer, attach=second_text.attacher(DATA), llm=None)
+    form = _asked(writing, desk)
+    assert [d.second_kind for d in writing.all(Draft)] == ["easy"]
+    _with(writing, desk, form, "")
+    writer = replace(writing.writer, llm=Llm(model.url, "site-model", "", timeout_seconds=20.0))
+    model.reply = lambda body: "".join(given_sentences(body))
+    case = writing.case()
+    assert drafting.improve(writing.engine, case.id, case.version, writer)
+    assert [(d.origin, d.second_kind) for d in writing.all(Draft)] == [("model", "")]
 
 
 def test_both_texts_share_the_limit_of_one_message(city: City, desk: Desk) -> None:

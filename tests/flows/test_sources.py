@@ -10,6 +10,7 @@ from sqlmodel import select
 
 from bot import inquiries
 from bot.article_index import Knowledge
+from bot.articles import as_article, newest_version
 from bot.db import now, transaction
 from bot.knowledge import import_articles
 from bot.models import Approval, AuditEntry, Draft, DraftStatus, Inquiry, InquiryStatus, KnowledgeArticle
@@ -307,6 +308,48 @@ def test_a_draft_on_a_past_answer_ends_with_the_article_behind_it(city: City, de
     draft = _pending(city)
     assert inquiries.ended_sources(draft, last) == set()
     assert inquiries.ended_sources(draft, last + timedelta(days=1)) == {f"case:{case.receipt_number}"}
+
+
+def test_a_draft_on_a_past_answer_is_made_anew_when_the_article_behind_it_changes(
+    city: City, desk: Desk
+) -> None:
+    case, old = _answered_before(city, desk)
+    form = {**desk.form(city.case()), "passage": old}
+    assert desk.post(city.case(), "recompose", form).status_code == 303
+    before = _pending(city)
+    cited = city.all(Draft, Draft.inquiry_id == case.id)[0].passages[0]["article"]
+    assert cited in before.article_versions
+    _edited(city, cited, "粗大ごみの戸別収集の手数料は、1点600円です。")
+    assert city.all(Draft, Draft.id == before.id)[0].status == DraftStatus.superseded
+    city.work()
+    assert "600円" in _pending(city).text
+
+
+def test_an_article_that_changed_while_its_draft_was_made_is_not_quoted_as_it_was(city: City) -> None:
+    index = city.writer.knowledge.index()
+
+    class Slow(Knowledge):
+        """What was read is old by the time the draft is there."""
+
+        def index(self) -> Index:
+            _edited(city, "waste-bulky", "粗大ごみの戸別収集の手数料は、1点600円です。")
+            city.writer = replace(city.writer, knowledge=Knowledge(city.engine, None))
+            return index
+
+    city.writer = replace(city.writer, knowledge=Slow(city.engine, None))
+    city.line_says("粗大ごみの戸別収集の手数料はいくらですか")
+    city.work()
+    assert (city.all(Draft), city.case().status) == ([], InquiryStatus.drafting)
+    city.work()
+    assert "600円" in _pending(city).text
+
+
+def _edited(city: City, article: str, text: str) -> None:
+    with transaction(city.engine) as session:
+        row = newest_version(session, article)
+        assert row is not None
+        changed = replace(as_article(row), text=text)
+        import_articles(session, [changed], actor="test", embed=None, retire_missing=False)
 
 
 def test_a_draft_whose_article_ended_meanwhile_is_not_sent_but_made_anew(city: City, desk: Desk) -> None:

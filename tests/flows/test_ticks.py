@@ -14,8 +14,8 @@ from sqlmodel import select
 from bot import ticks
 from bot.cli import main
 from bot.db import now, reading, transaction
+from bot.inquiries import PAST
 from bot.models import AuditEntry, Draft, DraftStatus, Inquiry, InquiryStatus, Role, SearchExample
-from bot.sources import PAST
 from responders.evaluate import load_cases
 from tests.city import DATA, USER, City, Desk
 

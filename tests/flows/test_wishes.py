@@ -165,6 +165,27 @@ def test_a_wording_that_was_accepted_stays_when_the_next_one_is_refused(
     assert (_pending(writing).origin, _pending(writing).text) == ("model", accepted.text)
 
 
+@pytest.mark.parametrize("reply", ["", "市役所の屋上で花火を上げます。"], ids=["good", "refused"])
+def test_the_workers_late_wording_does_not_replace_what_a_person_had_reworded(
+    writing: City, model: FakeEndpoint, reply: str
+) -> None:
+    """The person asks while the worker's own request still runs."""
+    desk = writing.hire("tantou")
+    form = _asked(writing, desk)
+    honest, case = model.reply, writing.case()
+
+    def first_the_person(body: dict[str, object]) -> str:
+        model.reply = honest
+        assert _pieces(desk.post(case, "reword", form))[-1]["state"] == "accepted"
+        return reply or honest(body)
+
+    model.reply = first_the_person
+    llm = Llm(model.url, "another", "", timeout_seconds=20.0)
+    writer = replace(writing.writer, llm=llm)
+    assert not drafting.improve(writing.engine, case.id, case.version, writer)
+    assert (_pending(writing).origin, _pending(writing).model["name"]) == ("model", "site-model")
+
+
 def test_a_stranger_and_an_auditor_stream_nothing(writing: City) -> None:
     from bot.models import Role
 

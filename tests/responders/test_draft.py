@@ -64,6 +64,15 @@ def test_a_failing_model_leaves_the_template_and_says_why(
     assert result.model["gate"]["passed"] is False
 
 
+def test_half_a_character_of_a_model_can_be_kept_and_shown(
+    index: Index, llm: Llm, endpoint: FakeEndpoint
+) -> None:
+    endpoint.reply = lambda _: "手数料はかかりません\ud83d。"
+    result = draft(MOVING, index=index, llm=llm)
+    assert result.origin == "template"
+    assert "かかりません?" in result.model["text"].encode("utf-8").decode()
+
+
 def test_a_dead_endpoint_leaves_the_template(index: Index) -> None:
     dead = Llm("http://127.0.0.1:9/v1", "none", "", timeout_seconds=1.0)
     result = draft(MOVING, index=index, llm=dead)
@@ -191,6 +200,14 @@ def test_a_hint_adds_what_it_asks_for_and_never_a_fact(index: Index) -> None:
     assert "500円" not in hinted.body
     assert {p.id for p in short.passages} < {p.id for p in hinted.passages}
     assert hinted.ready
+
+
+def test_a_hint_that_the_articles_know_nothing_of_is_said(index: Index) -> None:
+    question = "粗大ごみはいつ収集しますか"
+    plain = draft(question, index=index)
+    hinted = draft(question, index=index, wish=Wish("水族館のペンギンも書いて"))
+    assert "hint_not_found" in hinted.flags
+    assert hinted.passages == plain.passages
 
 
 def test_a_hint_alone_finds_the_matter_that_the_message_hid(index: Index) -> None:
