@@ -2,8 +2,8 @@
 
 A question shall lie nearer to a sentence that answers it than to the other sentences of that article and to
 the nearest of other articles; and nearer to its article's title, alone or with how the article begins, than
-to those of others, the nearest articles among them. The repository keeps the learnt updates only
-(``retriever.npz``); `fetch_retriever` adds them to the encoder's weights.
+to those of others. The repository keeps the learnt updates only (``retriever.npz``); `fetch_retriever` adds
+them to the encoder's weights.
 
 Source: contrastive learning with negatives from the batch and hard ones, Karpukhin et al. 2020,
 arXiv:2004.04906.
@@ -44,8 +44,8 @@ class Sought:
     """The sentences that answer."""
     beside: tuple[str, ...]
     """The other sentences of the articles."""
-    misses: tuple[tuple[str, str, tuple[str, ...]], ...]
-    """Other articles' ids, each with its sentence that lies nearest to the question, and its titles."""
+    misses: tuple[tuple[str, str], ...]
+    """Other articles' ids, each with its sentence that lies nearest to the question."""
     knowledge: str = ""
     """Which knowledge the articles belong to: those of another may answer as well, so they are no misses."""
 
@@ -58,8 +58,7 @@ class Recipe(adapters.Recipe):
     """In a batch; each is held against the sentences of all."""
     beside: int = 1
     misses: int = 2
-    """Of each question, in a batch: sentences."""
-    missed_titles: int = 1
+    """Of each question, in a batch."""
     rate: float = 3e-4
     temperature: float = 0.03
     titles_count: float = 1.0
@@ -116,49 +115,47 @@ class _Vectors:
         return torch.stack(found)
 
 
-_Offered = tuple[str, str, str]
-"""What a question may choose: an article's id, the knowledge it belongs to, and a sentence or title of it."""
-
-
 def _loss(vectors: _Vectors, batch: Sequence[Sought], recipe: Recipe, drawn: random.Random) -> Tensor:
     """How far each question is from choosing its answer among all sentences, and its title among all."""
-    sentences: list[_Offered] = []
-    titles: list[_Offered] = []
-    answers, beside, called = [], [], []
-    """Of each question: the places of its answer, of its article's other sentences and of its title."""
-    for one in batch:
-        article = min(one.articles)
-        misses = drawn.sample(one.misses, min(recipe.misses, len(one.misses)))
-        answers.append(len(sentences))
-        sentences.append((article, one.knowledge, drawn.choice(one.answers)))
-        others = drawn.sample(one.beside, min(recipe.beside, len(one.beside)))
-        beside.append(set(range(len(sentences), len(sentences) + len(others))))
-        sentences += [(article, one.knowledge, sentence) for sentence in others]
-        sentences += [(other, one.knowledge, sentence) for other, sentence, _ in misses]
-        called.append(len(titles))
-        titles.append((article, one.knowledge, drawn.choice(one.titles)))
-        missed = misses[: recipe.missed_titles]
-        titles += [(other, one.knowledge, drawn.choice(names)) for other, _, names in missed]
-    asked = vectors([one.question for one in batch], "query")
-    told = asked @ vectors([text for *_, text in sentences], "passage").T
-    named = asked @ vectors([text for *_, text in titles], "passage").T
-    found = _choice(told / recipe.temperature, answers, _wrong(batch, sentences, beside))
-    nothing: list[set[int]] = [set()] * len(batch)
-    return found + recipe.titles_count * _choice(
-        named / recipe.temperature, called, _wrong(batch, titles, nothing)
-    )
-
-
-def _wrong(batch: Sequence[Sought], offered: Sequence[_Offered], beside: Sequence[set[int]]) -> Tensor:
-    """Shape (questions, offered): what a question must not choose."""
-    return torch.tensor(
+    sentences: list[tuple[str, str]] = []
+    """Articles' ids and sentences; who belongs to which question stands in `own` and `against`."""
+    known: list[str] = []
+    """The knowledge of each sentence."""
+    own, against, titles = [], [], []
+    for sought in batch:
+        article = min(sought.articles)
+        own.append(len(sentences))
+        sentences.append((article, drawn.choice(sought.answers)))
+        beside = drawn.sample(sought.beside, min(recipe.beside, len(sought.beside)))
+        against.append(set(range(len(sentences), len(sentences) + len(beside))))
+        sentences += [(article, sentence) for sentence in beside]
+        sentences += drawn.sample(sought.misses, min(recipe.misses, len(sought.misses)))
+        titles.append((article, drawn.choice(sought.titles)))
+        known += [sought.knowledge] * (len(sentences) - len(known))
+    asked = vectors([sought.question for sought in batch], "query")
+    told = vectors([text for _, text in sentences], "passage")
+    named = vectors([title for _, title in titles], "passage")
+    wrong = torch.tensor(
         [
             [
-                i in mine or (article not in one.articles and knowledge == one.knowledge)
-                for i, (article, knowledge, _) in enumerate(offered)
+                j in mine or (article not in sought.articles and known[j] == sought.knowledge)
+                for j, (article, _) in enumerate(sentences)
             ]
-            for one, mine in zip(batch, beside, strict=True)
+            for sought, mine in zip(batch, against, strict=True)
         ]
+    )
+    others = torch.tensor(
+        [
+            [
+                article not in sought.articles and other.knowledge == sought.knowledge
+                for other, (article, _) in zip(batch, titles, strict=True)
+            ]
+            for sought in batch
+        ]
+    )
+    found = _choice(asked @ told.T / recipe.temperature, own, wrong)
+    return found + recipe.titles_count * _choice(
+        asked @ named.T / recipe.temperature, list(range(len(batch))), others
     )
 
 

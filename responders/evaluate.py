@@ -115,7 +115,7 @@ def evaluate_search(
         (shares) and mrr.
     """
     articles = list(dict.fromkeys(p.article for p in passages))
-    whole = {a: "\n".join(p.text for p in passages if p.article == a) for a in articles}
+    whole = {a: "\n".join(p.text for p in passages if p.article == a and p.ordinal >= 0) for a in articles}
     characters = Bm25([character_pairs(whole[a]) for a in articles], character_pairs)
     rankers: dict[str, Callable[[str], list[str]]] = {
         "ours": lambda text: _found(index, text),

@@ -125,12 +125,13 @@ def near_misses(
 
 
 MISSES = 6
-"""Other articles that a question must learn not to find."""
-Miss = tuple[str, str, tuple[str, ...]]
-"""Another article's id, its sentence that lies nearest to the question, and its titles."""
-Sought = tuple[str, frozenset[str], tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[Miss, ...]]
+"""Other articles' sentences that a question must learn not to find."""
+Sought = tuple[
+    str, frozenset[str], tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...]
+]
 """A question; the ids of the articles that answer; their titles, with how the articles begin and alone; the
-sentences that answer; their other sentences; and what to miss."""
+sentences that answer; their other sentences; and other articles' ids, each with its sentence nearest to the
+question."""
 
 
 def sought(
@@ -161,12 +162,8 @@ def sought(
                 break
         own = [p for article in sorted(articles) for p in whole[article]]
         beside = tuple(p.ranked for p in own if p.quotable and p not in gold)
-        misses = tuple((article, text, _titles(whole[article])) for article, text in nearest.items())
-        yield question, articles, _titles(own), tuple(p.ranked for p in gold), beside, misses
-
-
-def _titles(passages: Sequence[Passage]) -> tuple[str, ...]:
-    return tuple(p.ranked for p in passages if not p.quotable)
+        titles = tuple(p.ranked for p in own if not p.quotable)
+        yield question, articles, titles, tuple(p.ranked for p in gold), beside, tuple(nearest.items())
 
 
 def _fit_answer(weights: Weights, judged: "Sequence[_Judged]", today: date) -> tuple[Weights, dict[str, Any]]:

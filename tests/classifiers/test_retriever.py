@@ -33,9 +33,7 @@ def _questions() -> list[Sought]:
             titles=(f"{about}の手続き",),
             answers=(answer,),
             beside=(f"{about}の担当は、1階です。",),
-            misses=tuple(
-                (other, text, (f"{other}の手続き",)) for other, text in ANSWERS.items() if other != about
-            ),
+            misses=tuple((other, text) for other, text in ANSWERS.items() if other != about),
         )
         for about, answer in ANSWERS.items()
     ] * 3
@@ -102,17 +100,3 @@ def test_an_article_of_another_knowledge_is_no_miss(knowledge: str, loss: float)
 
     found = _loss(alike, [one, other], Recipe(), random.Random(1))  # type: ignore[arg-type]  # noqa: S311
     assert found.item() == pytest.approx(loss)
-
-
-def test_a_question_learns_to_miss_the_titles_of_the_nearest_articles() -> None:
-    misses = (("b", "火曜日です。", ("別の題名",)), ("c", "水曜日です。", ("さらに別の題名",)))
-    one = Sought("いつ", frozenset({"a"}), ("題名",), ("月曜日です。",), (), misses)
-
-    def alike(texts: Sequence[str], kind: str) -> Tensor:
-        return torch.ones(len(texts), 1)
-
-    found = [
-        _loss(alike, [one], Recipe(missed_titles=count), random.Random(1)).item()  # type: ignore[arg-type]  # noqa: S311
-        for count in range(3)
-    ]
-    assert found == pytest.approx([math.log(3) + math.log(1 + count) for count in range(3)])
