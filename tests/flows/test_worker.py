@@ -64,9 +64,9 @@ def test_an_import_gets_its_vectors_without_a_question() -> None:
         article = Article("picnic", "公園でのたき火", "roads_parks", "公園では、たき火はできません。")
         with transaction(opened.engine) as session:
             import_articles(session, [article], actor="test", embed=None)
-        assert _vectors(opened) == [False, False]
+        assert _vectors(opened) == [False] * 3
         opened.start_worker()
-        wait_for(lambda: _vectors(opened) == [True, True])
+        wait_for(lambda: _vectors(opened) == [True] * 3)
 
 
 def test_no_draft_waits_for_the_model_of_another_case() -> None:
@@ -125,7 +125,7 @@ def _origins(opened: bench.Rig) -> list[str]:
 
 
 def _vectors(opened: bench.Rig) -> list[bool]:
-    """Of the title and the sentence: whether they can be found by sense."""
+    """Of how the article begins, its title and its sentence: whether they can be found by sense."""
     with reading(opened.engine) as session:
         return [vector is not None for vector in session.exec(select(KnowledgePassage.vector))]
 
