@@ -197,9 +197,9 @@ class View:
         self.words = [frozenset(words(text)) for text in self.texts]
         self.pairs = [frozenset(text[i : i + 2] for i in range(len(text) - 1)) for text in self.texts]
         self._word_weight, self._pair_weight = _rarity(self.words), _rarity(self.pairs)
-        self.answered = np.array(
-            [[bool(kind.search(text)) for kind in _ANSWERED] for text in self.texts], np.float32
-        ).reshape(len(passages), len(KINDS))
+        self.answered = np.array([kinds_answered(text) for text in self.texts], np.float32).reshape(
+            len(passages), len(KINDS)
+        )
         self._form = np.array(
             [[i == 0, p.is_row, bool(_CONTACT_LINE.search(p.text))] for i, p in enumerate(passages)],
             np.float32,
@@ -247,11 +247,15 @@ def kinds_asked(clause: str) -> Floats:
     return np.array([bool(kind.search(clause)) for kind in _ASKED], np.float32)
 
 
+def kinds_answered(text: str) -> Floats:
+    """1 for each of `KINDS` that a sentence holds."""
+    return np.array([bool(kind.search(text)) for kind in _ANSWERED], np.float32)
+
+
 def speaks_of(asked: str, text: str) -> bool:
     """Whether a sentence holds a word of what is asked for, or the kind of fact that it asks for."""
     shared = set(words(official(asked))) & set(words(text))
-    answered = [bool(kind.search(text)) for kind in _ANSWERED]
-    return bool(shared) or bool((kinds_asked(asked) * answered).any())
+    return bool(shared) or bool((kinds_asked(asked) * kinds_answered(text)).any())
 
 
 def _rarity(terms: Sequence[frozenset[str]]) -> dict[str, float]:

@@ -50,9 +50,7 @@ DENSE = 3
 """How much of `ranking.ARTICLE` is by the encoder."""
 K1, B = 1.2, 0.75
 
-_LEANS_ON_PREVIOUS = re.compile(
-    r"(?:ただし|但し|[こそ]の(?:場合|際|とき)|(?:なお|また)、?その|[こそ]れ[はをらに])"
-)
+_LEANS_ON_PREVIOUS = re.compile(r"(?:[こそ]の(?:場合|際|とき)|(?:なお|また)、?その|[こそ]れ[はをらに])")
 _LEANS_ON_NEXT = re.compile(r"(?:次|以下)の")
 _OPEN_START, _OPEN_END = date.min.toordinal(), date.max.toordinal()
 
@@ -464,7 +462,8 @@ class Index:
     def _with_neighbours(self, i: int) -> set[int]:
         end = self._spans[self.passages[i].article][1]
         group = {i, *self._rows_beside(i)}
-        if _LEANS_ON_PREVIOUS.match(self.passages[i].text) and self.passages[i - 1].quotable:
+        leans = self.passages[i].limits_previous or _LEANS_ON_PREVIOUS.match(self.passages[i].text)
+        if leans and self.passages[i - 1].quotable:
             group.add(i - 1)
         if i + 1 < end and self.passages[i + 1].limits_previous:
             group.add(i + 1)
