@@ -53,7 +53,7 @@ from classifiers.errors import ModelNotLoaded
 from classifiers.export import export_int8
 from classifiers.freshness import DEFAULT_DATA, inputs_hash, is_fresh
 from classifiers.kana import kana_copies
-from classifiers.ngrams import NGrams, best_weight, fit_idf, matrix
+from classifiers.ngrams import NGrams, best_weight, fit_term_weights, matrix
 from classifiers.router import (
     FLAGS,
     Encoded,
@@ -436,7 +436,7 @@ def served_logits(path: Path, rows: Sequence[Ids], threads: int) -> Floats:
 
 def fit_ngrams(train: Encoded, recipe: Recipe) -> NGrams:
     """Train the n-gram layer."""
-    idf = fit_idf(train.texts)
+    idf = fit_term_weights(train.texts, train.shares)
     seen = matrix(train.texts, idf)
     labels = LogisticRegression(C=recipe.ngram_c, max_iter=200).fit(
         seen[train.plain], train.gold[train.plain]

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from classifiers.ngrams import fit_idf, matrix
+from classifiers.ngrams import fit_term_weights, matrix
+
+UNLABELLED = np.zeros((2, 3), dtype=np.float32)
 
 
 def _likeness(one: str, other: str) -> float:
     texts = [one, other]
-    rows = matrix(texts, fit_idf(texts)).toarray()
+    rows = matrix(texts, fit_term_weights(texts, UNLABELLED)).toarray()
     return float(np.dot(rows[0], rows[1]))
 
 
@@ -29,4 +31,12 @@ def test_pairs_of_words_tell_their_order() -> None:
 
 @pytest.mark.parametrize("text", ["", " ", "\ud83d", "1234", "。、！"])
 def test_a_text_without_words_is_no_error(text: str) -> None:
-    assert matrix([text], fit_idf([text])).shape[0] == 1
+    assert matrix([text], fit_term_weights([text], UNLABELLED[:1])).shape[0] == 1
+
+
+def test_a_term_of_one_label_counts_more_than_one_of_all() -> None:
+    texts = ["水ア", "水イ", "火ア", "火イ"]
+    shares = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=np.float32)
+    weights = fit_term_weights(texts, shares)
+    told, untold = (matrix([one], np.ones_like(weights)).indices for one in ("水", "ア"))
+    assert weights[told] > 1.5 * weights[untold] > 0
