@@ -131,6 +131,7 @@ _REFUSED_JA = {
     "email": "メールアドレス",
     "section": "課や施設の名前",
     "name": "固有名詞",
+    "noun": "記事にない語",
     "municipality": "ほかの市町村の名前",
     "bound": "以上・以下など",
     "wrong_row": "別のものの数字",

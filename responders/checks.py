@@ -7,22 +7,27 @@ for the model. The citizen's message is never a source for either.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
+from responders.easy import easy
 from responders.facts import Fact, facts, normalise
-from responders.japanese import tokens
+from responders.japanese import official, tokens
 from responders.knowledge import Passage
 from responders.letters import control_token, odd_glyphs
 from responders.wording import (
     ALIGNED,
     forbids,
+    is_noun,
     lost_conditions,
+    naming_words,
     negations,
     nouns,
     predicates,
     restrains,
     share_of_pairs,
+    turned,
     unit,
     words_before,
     wrong_rows,
@@ -51,7 +56,7 @@ _APOLOGY = re.compile(
 )
 """Regret alone is a courtesy; beside a fault it admits liability."""
 _OPPOSITE = (
-    {"まで", "以内", "以下", "未満", "以前", "より前", "より下"},
+    {"まで", "以内", "以下", "未満", "以前", "より前", "より下", "に満たない", "より若い"},
     {"から", "以上", "以降", "以後", "超", "を超え", "より後", "より上"},
 )
 _WITH_ITSELF = {"まで", "以内", "以下", "以前", "から", "以上", "以降", "以後"}
@@ -70,8 +75,33 @@ _RESTRICTIONS = (
         r"(?<!でき)(?<!きる)だけ(?!で[なは])|しか(?!し)"
     ),
     re.compile("原則|基本的に"),
+    # A source that names other days too has rows, of which a draft may leave some out.
+    re.compile("(?:平日|月曜日?(?:から|[~〜-])金曜)(?!.*(?:土曜|日曜|休日|祝))"),
+    re.compile(r"(?<![一-龥])約(?=\d)|およそ|だいたい|大体|程度|(?<![先後])ほど(?!こ)|[くぐ]らい"),
+    re.compile(r"各(?=\d)|ずつ|それぞれ"),
 )
 """Words of one row limit a statement alike: none of them may be lost or added."""
+_EITHER = re.compile("または|又は|もしくは|あるいは|いずれか")
+_BOTH = re.compile(r"および|及び|ならびに|並びに|かつ|(?<=[一-龥ァ-ヶー])と(?=[一-龥ァ-ヶー])")
+_DUE = (re.compile("期限|締め?切|納期|最終日"), re.compile("開始|始ま|施行|スタート"))
+"""Words beside a date that say what one of `_OPPOSITE` would say."""
+_WORKDAYS = re.compile(r"月曜日?(?:から|[~〜-])金曜日?")
+_SEE = re.compile(
+    r"(?:詳細|詳しく|くわしく)は、?(?P<where>.+?)(?:を|で)(?:ご?覧|ご?確認|お確かめ)(?:ください|いただけます)。?"
+)
+_SITE = re.compile(r"[、,\s()「」:]|市|公式|の|ホーム|ウェブ|ページ|サイト|URL", re.IGNORECASE)
+_LIGHT_NOUNS = frozenset(
+    re.findall(
+        r"\S+",
+        "方 件 旨 際 点 等 内容 方法 手続 手続き 手数 面倒 迷惑 恐れ 案内 連絡 "
+        "確認 願い お願い 問い合わせ 問合せ 相談 参考 質問 回答 返答 以下 下記 "
+        "上記 次 詳細 説明 対応 場合 必要 可能 予定 本人 自分 自身 皆様 皆さま "
+        "様 さま 市 市役所 役所 窓口 担当 課 職員 事項 状況 事情 理由 都合 不便 "
+        "理解 協力 了承 利用 使用 申請 届け出 届出 提出 持参 来庁 来所 お越し "
+        "実施 対象 期間 時間 時期 日時 場所 料金 費用 金額 手元 全て すべて",
+    )
+)
+"""General words of official letters: one of them in the place of another changes no fact."""
 _EXCLUSIVE = tuple(
     tuple(re.compile(word) for word in row.split())
     for row in re.findall(
@@ -79,15 +109,20 @@ _EXCLUSIVE = tuple(
         r"""
 無料|無償 有料|有償 半額 全額
 増額 減額
+税込 税別|税抜
+必着 消印有効
 最大|最高|上限 最小|最低|下限
 有効 無効
 必須|義務 任意
-開始 終了
+開始|再開 中止|停止|終了|休止
+開館 休館|閉館
+開庁 閉庁
+営業 休業
 [当今同]月 [翌来]月 [前先]月
 [当今同]年 [翌来]年 [前昨]年
 [当本同]日 翌日 前日
 [今同]週 [翌来]週 [前先]週
-毎日 毎週 毎月 毎年
+毎日 毎週 隔週 毎月 隔月 毎年 隔年
 上旬 中旬 下旬
 前期 後期
 前半 後半
@@ -97,7 +132,9 @@ _EXCLUSIVE = tuple(
 以前 以後|以降
 [うくすつぬぶむる]前 [ただ]後
 まで の後|を過ぎ|より後|以降|以後
-平日 (?:休日|祝日|土日)(?![^、。]{0,8}(?:除|以外|休み))
+平日 毎日 (?:休日|祝日|土日)(?![^、。]{0,8}(?:除|以外|休み))
+地上|(?<!地下)\d階 地下
+本庁舎?|本館 分庁舎|別館
 市内 市外
 転入 転出 転居
 入学 卒業
@@ -157,8 +194,8 @@ class Finding:
     """Index of the sentence from 0; `DOCUMENT` for the whole text."""
     kind: str
     """empty, too_long, phone, url, email, date, time, weekday, number, section, bound, wrong_row,
-    municipality, name, negation, condition, opposite, swapped, glyph, foreign_word, assertion, politeness,
-    control_token, unsupported, partial."""
+    municipality, name, noun, negation, condition, opposite, swapped, glyph, foreign_word, assertion,
+    politeness, control_token, unsupported, partial."""
     text: str
     """The words in question."""
     hard: bool
@@ -174,6 +211,8 @@ class _Sources:
     passages: tuple[Passage, ...]
     facts: tuple[Fact, ...]
     text: str
+    vocabulary: str
+    """Text and register in the city's words, and the dictionary forms of their words."""
     register: Register
     register_facts: tuple[Fact, ...]
     body: tuple[str, ...]
@@ -194,7 +233,9 @@ class _Sources:
             passage, share = nearest[sentence]
             if passage and share >= UNSUPPORTED_BELOW:
                 groups[passage] = groups.get(passage, "") + sentence
-        return cls(tuple(passages), facts(text), text, register, own, said, nearest, groups)
+        known = official(f"{text} {normalise(register.text)}")
+        vocabulary = f"{known} {' '.join(m.normalized_form() for m in tokens(known))}"
+        return cls(tuple(passages), facts(text), text, vocabulary, register, own, said, nearest, groups)
 
     def passage_of(self, sentence: str, least: float) -> Passage | None:
         """The passage that a sentence of the body says, if it shares at least so much with it."""
@@ -272,6 +313,8 @@ _KIND_JA = {
 
 
 def _check_facts(normal: str, sources: _Sources) -> Iterator[_Partial]:
+    if "平日" in sources.text:
+        normal = _WORKDAYS.sub("平日", normal)
     for fact in facts(normal):
         if _is_known(fact, sources.facts):
             yield from _check_bound(normal, fact, sources)
@@ -310,14 +353,23 @@ def _check_bound(normal: str, fact: Fact, sources: _Sources) -> Iterator[_Partia
         return
     side = next((group for group in _OPPOSITE if fact.bound in group), set())
     included = (fact.bound in _WITH_ITSELF) in {bound in _WITH_ITSELF for bound in bounds & side}
-    reversed_ = bool(side) and bool(bounds - {""}) and not included
+    hard = bool(side) and not included if bounds - {""} else _adds_a_bound(fact, sources)
     text = f"{fact.surface}{fact.bound}"
     yield (
         "bound",
         text,
-        reversed_,
+        hard,
         f"「{text}」は、記事では「{fact.surface}{'・'.join(sorted(bounds))}」です。",
     )
+
+
+def _adds_a_bound(fact: Fact, sources: _Sources) -> bool:
+    """Whether a day becomes a beginning or an end that no word beside it in the source tells of."""
+    side = next((i for i, group in enumerate(_OPPOSITE) if fact.bound in group), None)
+    if fact.kind != "date" or side is None:
+        return False
+    alike = (o for o in sources.facts if o.kind == fact.kind and _same_value(fact, o))
+    return not any(_DUE[side].search(_around(sources.text, other)) for other in alike)
 
 
 def _check_lost_bound(normal: str, fact: Fact, sources: _Sources) -> Iterator[_Partial]:
@@ -428,9 +480,56 @@ def _sort_of_name(morpheme: Any) -> tuple[str, bool]:  # noqa: ANN401
     return _NAMES_JA.get(kind[2:4], ("固有名詞", False)) if kind[1] == "固有名詞" else ("", False)
 
 
+def _check_nouns(normal: str, sources: _Sources) -> Iterator[_Partial]:
+    """Common nouns of no source in a sentence that otherwise says its passage: 戸籍謄本 for 住民票.
+
+    Hard where they stand in another word's place; what is only added may be the officer's own knowledge.
+    """
+    passage = sources.passage_of(normal, ALIGNED)
+    if passage is None:
+        return
+    said = official(normal)
+    new = [noun for noun in _nouns_beside_facts(said) if noun.surface() not in sources.vocabulary]
+    new = [noun for noun in new if noun.normalized_form() not in sources.vocabulary]
+    plain = "".join(_in_plain_words(p.context) for p in sources.passages) if new else ""
+    new = [noun for noun in new if noun.surface() not in plain]
+    if not new:
+        return
+    group = official(sources.groups[passage])
+    lost = next((word for word in naming_words(official(normalise(passage.text))) if word not in group), "")
+    for word in dict.fromkeys(noun.surface() for noun in new):
+        message = f"「{word}」は記事にない語です。" + (f"記事には「{lost}」とあります。" if lost else "")
+        yield "noun", word, bool(lost), message
+
+
+@lru_cache(maxsize=1_000)
+def _in_plain_words(text: str) -> str:
+    return easy(text).body.replace(" ", "")
+
+
+def _nouns_beside_facts(normal: str) -> list[Any]:
+    """Nouns that are no part of a number, a name of a section or an address, nor general words of letters."""
+    taken = [(fact.start, fact.end) for fact in facts(normal)]
+    return [
+        m
+        for m in tokens(normal)
+        if is_noun(m)
+        and m.part_of_speech()[1] == "普通名詞"
+        and len(m.surface()) > 1
+        and m.surface() not in _LIGHT_NOUNS
+        and not any(start < m.end() and m.begin() < end for start, end in taken)
+    ]
+
+
 def _check_negation(normal: str, sources: _Sources) -> Iterator[_Partial]:
     passage = sources.passage_of(normal, ALIGNED) or _restraining(normal, sources)
-    if passage and forbids(normal) != forbids(normalise(passage.text)):
+    if passage is None:
+        return
+    old = normalise(passage.text)
+    group = sources.groups[passage]
+    # A polite restraint turns round words that a plain negation leaves as they are.
+    word = "" if restrains(normal) or restrains(old) else turned(normal, old)
+    if forbids(group) != forbids(old) or word:
         message = f"記事と肯定・否定が違うようです。記事: 「{passage.text}」"
         yield "negation", normal, True, message
 
@@ -446,7 +545,8 @@ def _check_conditions(normal: str, sources: _Sources) -> Iterator[_Partial]:
     if passage is None:
         return
     old = normalise(passage.text)
-    lost = list(lost_conditions(sources.body, old, CONDITION_KEPT))
+    before = sources.body[: sources.body.index(normal)][-1:]
+    lost = list(lost_conditions([sources.groups[passage], *before], old, CONDITION_KEPT))
     said = {(fact.kind, fact.value) for sentence in sources.body for fact in facts(sentence)}
     limits = (fact for fact in facts(old) if fact.bound in _LIMITS and (fact.kind, fact.value) not in said)
     lost += (fact.surface + fact.bound for fact in limits)
@@ -484,7 +584,8 @@ def _check_opposites(normal: str, sources: _Sources) -> Iterator[_Partial]:
         return
     old, known = normalise(passage.text), normalise(passage.context)
     group = sources.groups[passage]
-    for wrong, right in dict.fromkeys([*_exchanged(normal, group, old, known), *_turned(normal, group, old)]):
+    wrong_words = [*_exchanged(normal, group, old, known), *_joined(normal, group, old)]
+    for wrong, right in dict.fromkeys([*wrong_words, *_turned(normal, group, old)]):
         yield "opposite", wrong, True, f"「{wrong}」は、記事では「{right}」です。"
 
 
@@ -495,6 +596,14 @@ def _exchanged(normal: str, group: str, old: str, known: str) -> Iterator[tuple[
         new = next((m[0] for word in row if (m := word.search(normal)) and not word.search(known)), "")
         if lost and new:
             yield new, lost
+
+
+def _joined(normal: str, group: str, old: str) -> Iterator[tuple[str, str]]:
+    """「または」 for 「と」, or the other way round."""
+    for one, other in ((_EITHER, _BOTH), (_BOTH, _EITHER)):
+        lost, new = one.search(old), other.search(normal)
+        if lost and new and not one.search(group) and not other.search(old):
+            yield new[0], lost[0]
 
 
 def _turned(normal: str, group: str, old: str) -> Iterator[tuple[str, str]]:
@@ -564,10 +673,20 @@ def _check_politeness(normal: str, _sources: _Sources) -> Iterator[_Partial]:
 
 def _check_support(normal: str, sources: _Sources) -> Iterator[_Partial]:
     level, _ = support(normal, sources.passages)
-    if level == "unsupported":
+    if level == "unsupported" and not _points_to_a_page(normal, sources):
         yield "unsupported", normal, True, "この文の根拠が記事に見つかりません。"
     elif level == "partial":
         yield "partial", normal, False, "この文は、一部しか記事で裏付けられません。"
+
+
+def _points_to_a_page(normal: str, sources: _Sources) -> bool:
+    """「詳しくは、市のホームページ(https://…)をご覧ください。」 with an address that is the city's own."""
+    found = _SEE.fullmatch(normal)
+    if not found or not (addresses := [fact for fact in facts(normal) if fact.kind == "url"]):
+        return False
+    beside = _SITE.sub("", _ADDRESS.sub("", found["where"]))
+    known = (*sources.facts, *sources.register_facts)
+    return not beside and all(_is_known(address, known) for address in addresses)
 
 
 _CHECKS: tuple[Callable[[str, _Sources], Iterator[_Partial]], ...] = (
@@ -575,6 +694,7 @@ _CHECKS: tuple[Callable[[str, _Sources], Iterator[_Partial]], ...] = (
     _check_rows,
     _check_municipalities,
     _check_names,
+    _check_nouns,
     _check_negation,
     _check_conditions,
     _check_restrictions,

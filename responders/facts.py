@@ -75,11 +75,16 @@ _WEEKDAYS = re.compile(
     r"(?<![\d一-龥])(?:[月火水木金土日][・/~〜])+(?=[月火水木金土日]曜)|"
     r"(?<![\d一-龥])[月火水木金土日](?:、[月火水木金土日]){2,}(?![一-龥])"
 )
+_SAME_MONTH = re.compile(
+    r"(?P<month>(?<!\d)(?:1[0-2]|0?[1-9])月)(?P<first>[0-3]?\d日(?:\([月火水木金土日]曜?日?\))?\s*(?:から|[~〜-])\s*)"
+    r"(?=[0-3]?\d日(?![間目]))"
+)
 _WEEKDAY_LETTER = re.compile("[月火水木金土日]")
 _FRACTION = re.compile(r"(?P<below>\d+)分の(?P<above>\d+)")
 _BOUND = re.compile(
     r"\s*(?:\([^)]{0,8}\))?"
-    r"(?P<bound>まで|以内|以下|未満|以前|より前|より下|から|以上|以降|以後|超|を超え|より後|より上|ごと|おき)?"
+    r"(?P<bound>まで|以内|以下|未満|以前|より前|より下|から|以上|以降|以後|超|を超え|より後|より上|に満たない|より若い|"
+    r"ごと|おき)?"
 )
 _NAME = "[一-龥々ァ-ヶーA-Za-z]"
 _SECTION = re.compile(
@@ -112,7 +117,10 @@ class Fact:
 
 @lru_cache(maxsize=4_000)
 def normalise(text: str) -> str:
-    """NFKC without invisible characters; 三百円 and 1万5千円 become digits, 月・水 becomes 月曜・水曜."""
+    """NFKC without invisible characters; 三百円 and 1万5千円 become digits, 月・水 becomes 月曜・水曜.
+
+    「4月1日から30日」 gets its month twice.
+    """
     plain = "".join(
         c
         for c in unicodedata.normalize("NFKC", text)
@@ -122,6 +130,7 @@ def normalise(text: str) -> str:
     plain = _KANJI_NUMBER.sub(lambda m: m["word"] or _kanji_value(m[0]), plain)
     plain = _MIXED.sub(lambda m: _mixed_value(m[0]), plain)
     plain = _BIG.sub(_big_value, plain)
+    plain = _SAME_MONTH.sub(r"\g<month>\g<first>\g<month>", plain)
     return _WEEKDAYS.sub(lambda m: _WEEKDAY_LETTER.sub(r"\g<0>曜", m[0]), plain)
 
 

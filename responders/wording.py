@@ -4,7 +4,7 @@ Texts are normalised by `responders.facts.normalise`.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from responders.facts import Fact, normalise
@@ -35,19 +35,23 @@ _LIGHT_VERBS = frozenset(["為る", "有る", "居る", "成る", "御座る", "
 _NO_CONTENT = frozenset(
     re.findall(r"\S+", "とき 場合 方 もの 物 こと 事 ため 為 際 よう 様 お ご 御 うち ほか 他 等 など 人")
 )
+_NOT_NEEDED = re.compile(r"不要(?!不急)")
+_RANGE = re.compile(r"\s*(?:から|より|[~〜-])\s*")
+_IN_BRACKETS = re.compile(r"\(([^()\d]{1,12})\)")
 _COURTESY = re.compile(r"(?<=くださ)いますようお願いいたします")
 """Says no more than 「い」."""
+_NO_NEED = re.compile(r"不要です|(?:[い要]り|必要[はが]?(?:あり|ござい))ません")
 
 
 def without_courtesy(normal: str) -> str:
-    """A normalised text with 「くださいますようお願いいたします」 as the 「ください」 that it means."""
-    return _COURTESY.sub("い", normal)
+    """A normalised text in plain words: 「ください」 for longer ways to ask, one way to say 「不要です」."""
+    return _NO_NEED.sub("必要ありません", _COURTESY.sub("い", normal))
 
 
 def share_of_pairs(sentence: str, source: str) -> float:
     """Share of a sentence's character pairs that stand in another text, 0 to 1."""
     own = pairs(without_courtesy(normalise(sentence)))
-    return len(own & pairs(normalise(source))) / len(own) if own else 0.0
+    return len(own & pairs(without_courtesy(normalise(source)))) / len(own) if own else 0.0
 
 
 def negations(normal: str) -> int:
@@ -81,11 +85,42 @@ def lost_conditions(sentences: Sequence[str], old: str, least: float) -> Iterato
             yield segment.strip()
 
 
+def turned(new: str, old: str) -> str:
+    """A word that one text denies and the other does not; empty when there is none.
+
+    Counting negations does not see one of two taken back, and people may add or leave out whole clauses.
+    """
+    said, meant = _denied(new), _denied(old)
+    return next((word for word in said if word in meant and _opposed(said[word], meant[word])), "")
+
+
+def _opposed(said: Sequence[bool], meant: Sequence[bool]) -> bool:
+    return set(said).isdisjoint(meant) or (len(said) == len(meant) and sorted(said) != sorted(meant))
+
+
+def _denied(normal: str) -> dict[str, list[bool]]:
+    """Of each noun and predicate, in its dictionary form: does a negation follow before the next one?"""
+    plain = _NOT_NEEDED.sub("必要でない", normal)
+    content = [m for m in tokens(plain) if is_noun(m) or is_predicate(m)]
+    places, found = negation_places(plain), dict[str, list[bool]]()
+    ends = [*(m.begin() for m in content), len(plain)][1:]
+    for morpheme, after in zip(content, ends, strict=False):
+        denied = any(morpheme.begin() < at <= after for at in places)
+        found.setdefault(morpheme.normalized_form(), []).append(denied)
+    return found
+
+
 def wrong_rows(new: str, new_facts: Sequence[Fact], old: str, old_facts: Sequence[Fact]) -> Iterator[Fact]:
     """Numbers that the source holds, but beside other words than here (大人500円 for 子ども500円)."""
     for fact in new_facts:
         rivals = [other for other in old_facts if other.kind == fact.kind and unit(other) == unit(fact)]
         if fact.kind == "section" or len({other.value for other in rivals}) < 2:
+            continue
+        rows = {other: row_of(old, other, old_facts) for other in rivals}
+        this, another = _rows_named(row_of(new, fact, new_facts), fact, rows)
+        if another > this:
+            yield fact
+        if another != this:
             continue
         here = words_before(new, fact, new_facts)
         near = {id(other): _overlap(here, words_before(old, other, old_facts)) for other in rivals}
@@ -107,6 +142,46 @@ def words_before(normal: str, fact: Fact, all_facts: Sequence[Fact]) -> str:
     return re.sub(r"^(?:円|で|、|・|,|\s|は|が|から|まで)+|[はがをの、:：\s(]+$", "", words)
 
 
+def row_of(normal: str, fact: Fact, all_facts: Sequence[Fact]) -> str:
+    """What names the row of a number: たんす of 「手数料は、いすが300円、たんすが1,200円」.
+
+    What follows in brackets names it too, and the end of a range has the row of its beginning. Empty where
+    nothing does.
+    """
+    if after := _IN_BRACKETS.match(normal, fact.end):
+        return after[1]
+    beside = [other for other in all_facts if other.end <= fact.start]
+    words = words_before(normal, fact, all_facts)
+    while beside and words.endswith(beside[-1].surface):  # 1通 of 「窓口では1通300円」
+        words = words.removesuffix(beside.pop().surface)
+    named, part = "", ""
+    for morpheme in [*tokens(words), None]:
+        if morpheme is None or _parts(morpheme):
+            named, part = (part if nouns(part) else named), ""
+        else:
+            part += morpheme.surface()
+    alike = [other for other in beside if other.kind == fact.kind and unit(other) == unit(fact)]
+    ends_range = bool(alike) and _RANGE.fullmatch(normal[alike[-1].end : fact.start]) is not None
+    return row_of(normal, alike[-1], all_facts) if not named and ends_range else named
+
+
+def _parts(morpheme: Any) -> bool:  # noqa: ANN401
+    kind = morpheme.part_of_speech()[0]
+    return kind == "補助記号" or (kind == "助詞" and morpheme.surface() in ("は", "が", "も", "で", "に"))
+
+
+def _rows_named(row: str, fact: Fact, rows: Mapping[Fact, str]) -> tuple[int, int]:
+    """How many characters of it name a row in which the source has this number, and one where it has another.
+
+    Both 0 when the source does not name all of its rows.
+    """
+    if not all(rows.values()):
+        return 0, 0
+    own = [len(name) for other, name in rows.items() if other.value == fact.value and name in row]
+    another = [len(name) for other, name in rows.items() if other.value != fact.value and name in row]
+    return max(own, default=0), max(another, default=0)
+
+
 def _overlap(one: str, other: str) -> float:
     mine, theirs = set(one), set(other)
     return len(mine & theirs) / len(mine | theirs) if mine and theirs else 0.0
@@ -115,6 +190,16 @@ def _overlap(one: str, other: str) -> float:
 def nouns(normal: str) -> list[str]:
     """Its nouns as they are written, without those that carry little."""
     return [morpheme.surface() for morpheme in tokens(normal) if is_noun(morpheme)]
+
+
+def naming_words(normal: str) -> list[str]:
+    """Its nouns, and the verbs and adjectives that stand before one: 燃える of 「燃えるごみ」."""
+    found = tokens(normal)
+    return [
+        morpheme.surface()
+        for morpheme, after in zip(found, [*found[1:], None], strict=True)
+        if is_noun(morpheme) or (after is not None and is_noun(after) and is_predicate(morpheme))
+    ]
 
 
 def is_noun(morpheme: Any) -> bool:  # noqa: ANN401
