@@ -40,6 +40,7 @@ from bot.models import (
 from bot.privacy import nameless
 from bot.settings import Settings
 from classifiers.artefact import MANIFEST
+from classifiers.dataset import read_lines
 from classifiers.department import DepartmentClassifier, Prediction
 from classifiers.errors import ClassifierError, ModelNotLoaded
 from classifiers.language import detect
@@ -193,10 +194,8 @@ def add_cases(path: Path, released: Sequence[TrainingExample]) -> None:
 
     Nor what stands in the sets beside it: the model would be asked what it was told.
     """
-    lines = [
-        line for file in path.parent.glob("*.jsonl") for line in file.read_text(encoding="utf-8").splitlines()
-    ]
-    known = {json.loads(line)["text"] for line in lines if line}
+    lines = [line for file in path.parent.glob("*.jsonl") for line in read_lines(file)]
+    known = {json.loads(line)["text"] for line in lines if line.strip()}
     with path.open("a", encoding="utf-8") as file:
         for example in released:
             if example.text.strip() and example.text not in known:

@@ -105,7 +105,7 @@ def load_file(path: Path, known: Sequence[str]) -> list[Example]:
         BadDataset: See `load_split`; also for a file without a line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_lines(path)
     except (OSError, UnicodeDecodeError) as error:
         raise BadDataset(path, 0, str(error)) from error
     examples: list[Example] = []
@@ -130,7 +130,7 @@ def load_emergencies(data_dir: Path, split: str) -> list[Example]:
     """
     path = data_dir / INQUIRIES / "emergency.jsonl"
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        rows = [json.loads(line) for line in read_lines(path) if line.strip()]
         return [
             Example(r["id"], r["text"], "", language=r.get("language", "ja"), emergency=r["kind"])
             for r in rows
@@ -138,6 +138,15 @@ def load_emergencies(data_dir: Path, split: str) -> list[Example]:
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadDataset(path, 0, str(error)) from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a JSON Lines file, each with its end.
+
+    A file's own iteration, as ``str.splitlines`` would also cut a text in two that holds U+2028 or U+0085.
+    """
+    with path.open(encoding="utf-8") as file:
+        return list(file)
 
 
 def _parse(line: str, path: Path, number: int) -> Example:

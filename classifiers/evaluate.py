@@ -21,7 +21,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from classifiers.alarm import raises_alarm
 from classifiers.curves import curves, expected_calibration_error
-from classifiers.dataset import load_emergencies, load_file
+from classifiers.dataset import load_emergencies, load_file, read_lines
 from classifiers.department import FRONT_DESK, DepartmentClassifier, Prediction
 from classifiers.encoder import Encoder
 from classifiers.errors import BadDataset
@@ -48,7 +48,7 @@ def load_cases(path: Path) -> list[Case]:
         BadDataset: A line is not of either form.
     """
     cases = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         try:
             row = json.loads(line)
             accepted = tuple(row["accepted"] if "accepted" in row else [row["department"]])

@@ -1,12 +1,16 @@
 """A challenger learns from released cases by the real training, on the tiny city."""
 
+import shutil
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from bot import learning
 from bot.db import transaction
 from bot.models import Inquiry, InquiryStatus, ModelStatus, RoutingModel, Staff, TrainingExample
+from classifiers.dataset import load_labels, load_split
+from classifiers.evaluate import load_cases
 from tests.city import USER, City
 
 LESSON = "うちの庭木の枝を切ってほしい"
@@ -51,6 +55,21 @@ def test_a_challenger_learns_the_released_cases_and_is_compared_with_the_champio
     newer = learning.train_challenger(settings, city.engine)
     statuses = {m.folder: m.status for m in city.all(RoutingModel)}
     assert statuses == {row.folder: ModelStatus.refused, newer.folder: ModelStatus.challenger}
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85"])
+def test_a_lesson_with_any_end_of_line_in_it_stays_one_message(
+    data_dir: Path, tmp_path: Path, end: str
+) -> None:
+    folder = shutil.copytree(data_dir, tmp_path / "data")
+    file, text = folder / "inquiries" / "train.jsonl", f"庭木の枝を{end}切ってほしい"
+    lesson = TrainingExample(
+        inquiry_id=uuid4(), text=text, department_id="tax", used=True, authorised_by=uuid4()
+    )
+    for _ in range(2):  # the second time it reads what it wrote, and knows the words
+        learning.add_cases(file, [lesson])
+    assert [e.text for e in load_split(folder, "train", load_labels(folder))].count(text) == 1
+    assert load_cases(file)[-1].text == text
 
 
 def test_a_challenger_that_hears_fewer_emergencies_or_loses_the_languages_is_not_better(
