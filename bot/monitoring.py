@@ -26,7 +26,9 @@ ENOUGH = 30
 LOOP_AFTER = 3
 PSI_DRIFT = 0.25
 """Above it messages are no longer those the thresholds were learnt on (credit scoring's rule of thumb)."""
-
+ENOUGH_FOR_DRIFT = 100
+"""Messages from which chance alone passes `PSI_DRIFT` less than once in a hundred times: without any drift
+the index of ten bins is about chi-squared over their number (Yurdakul 2018), its 99th percentile 21.7 / n."""
 UNKNOWN_DRIFT = 2.0
 """The same for words: this many times the share of the validation messages."""
 
@@ -187,7 +189,7 @@ def _wandering(cases: Sequence[Inquiry], transfers: Mapping[UUID, list[Transfer]
 
 def _psi(facts: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -> float | None:
     """Population stability index of the confidences against the validation set."""
-    if "confidence" not in facts or len(predictions) < ENOUGH:
+    if "confidence" not in facts or len(predictions) < ENOUGH_FOR_DRIFT:
         return None
     top = [max(p["probabilities"].values()) for p in predictions]
     now_shares = np.histogram(top, bins=len(facts["confidence"]), range=(0.0, 1.0))[0] / len(top)

@@ -111,6 +111,7 @@ def routing(
         ).all(),
         names=city.department_names(session),
         enough=monitoring.ENOUGH,
+        enough_for_drift=monitoring.ENOUGH_FOR_DRIFT,
     )
 
 

@@ -3,11 +3,13 @@
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -655,3 +657,23 @@ def test_drift_counts_only_what_the_model_that_routes_has_read(
 def test_new_words_are_drift_as_well_as_new_confidences(words: float, psi: float, drifts: bool) -> None:
     report = monitoring.Monitoring([], [], 0.0, psi, words, 0.04, None, {}, [])
     assert report.drifts is drifts
+
+
+def _drifts(confidences: Sequence[float]) -> bool:
+    """What the page says of messages with such confidences, beside the model's validation messages."""
+    facts = json.loads((CLASSIFIER / "metrics.json").read_text(encoding="utf-8"))["reference"]
+    psi = monitoring._psi(facts, [{"probabilities": {"tax": one}} for one in confidences])
+    return monitoring.Monitoring([], [], 0.0, psi, 0.04, 0.04, None, {}, []).drifts
+
+
+@pytest.mark.parametrize("messages", [30, 45, 60, 100, 150])
+def test_chance_alone_is_no_drift(messages: int) -> None:
+    facts = json.loads((CLASSIFIER / "metrics.json").read_text(encoding="utf-8"))["reference"]
+    shares = np.array(facts["confidence"])
+    dice = np.random.default_rng(0)
+    drawn = (dice.choice(10, (200, messages), p=shares / shares.sum()) + 0.5) / 10
+    assert sum(map(_drifts, drawn.tolist())) < 4
+
+
+def test_a_model_that_is_sure_of_fewer_messages_drifts() -> None:
+    assert _drifts([0.95] * 60 + [0.75] * 25 + [0.45] * 15)
