@@ -260,6 +260,15 @@ def challenger(session: Session) -> RoutingModel | None:
     return _with_status(session, ModelStatus.challenger)
 
 
+def listed(session: Session, newest: int = 10) -> list[RoutingModel]:
+    """The newest models, and whatever older one a supervisor can still decide about or go back to."""
+    query = select(RoutingModel).order_by(col(RoutingModel.created_at).desc()).limit(newest)
+    statuses = (ModelStatus.champion, ModelStatus.challenger, ModelStatus.retired)
+    counting = filter(None, (_with_status(session, status) for status in statuses))
+    rows = {row.id: row for row in (*session.exec(query), *counting)}
+    return sorted(rows.values(), key=lambda row: row.created_at, reverse=True)
+
+
 def _with_status(session: Session, status: ModelStatus) -> RoutingModel | None:
     """The newest model of a status: the last one decided about, or made."""
     query = select(RoutingModel).where(RoutingModel.status == status)

@@ -10,7 +10,7 @@ from sqlmodel import col, select
 from bot import audit, auth, city, jobs, learning, modes, monitoring, outbox, reports, ticks
 from bot.db import now
 from bot.errors import Conflict, NotFound
-from bot.models import AuditEntry, InboundEvent, Role, RoutingModel, Staff
+from bot.models import AuditEntry, InboundEvent, Role, Staff
 from bot.routes.deps import Deciding, SessionDep, SettingsDep, SignedIn
 from bot.routes.desk import frame_values
 from bot.templating import page
@@ -106,9 +106,7 @@ def routing(
         pictures=monitoring.pictures(report),
         lessons=learning.lessons(session),
         ticks=ticks.lessons(session),
-        models=session.exec(
-            select(RoutingModel).order_by(col(RoutingModel.created_at).desc()).limit(10)
-        ).all(),
+        models=learning.listed(session),
         names=city.department_names(session),
         enough=monitoring.ENOUGH,
         enough_for_drift=monitoring.ENOUGH_FOR_DRIFT,

@@ -367,6 +367,26 @@ def test_a_challenger_predicts_silently_until_a_supervisor_promotes_it(
     assert boss.client.post(back, data={"csrf": boss.csrf}).status_code == 404
 
 
+def test_a_champion_older_than_many_refused_challengers_can_still_be_rolled_back(
+    city: City, challenger: RoutingModel
+) -> None:
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    boss.client.post(f"/supervise/routing/models/{challenger.id}/promote", data={"csrf": boss.csrf})
+    statuses = [ModelStatus.retired] + [ModelStatus.refused] * 11
+    with transaction(city.engine) as session:
+        for number, status in enumerate(statuses):
+            age = timedelta(days=1) if status == ModelStatus.retired else -timedelta(days=number)
+            session.add(
+                RoutingModel(
+                    folder=f"m{number}", status=status, examples=number, metrics=challenger.metrics,
+                    created_at=now() - age,
+                )
+            )  # fmt: skip
+    page = boss.page("/supervise/routing")
+    assert f"/supervise/routing/models/{challenger.id}/roll-back" in page
+    assert [page.count(f"<td>{one}</td>") for one in ("使用中", "以前のモデル", "不採用")] == [1, 1, 10]
+
+
 def test_a_challenger_that_is_not_better_cannot_be_promoted(city: City, challenger: RoutingModel) -> None:
     with transaction(city.engine) as session:
         row = session.get_one(RoutingModel, challenger.id)
