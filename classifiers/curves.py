@@ -12,12 +12,17 @@ Floats = NDArray[np.float64]
 _SIZE, _MARGIN = 320, 44
 
 
+def which_bin(confidence: Floats, bins: int = 10) -> NDArray[np.int64]:
+    """Number of the equal-width bin of each confidence, 0 to bins - 1; so too of a bin's mean confidence."""
+    return np.minimum((confidence * bins).astype(np.int64), bins - 1)
+
+
 def expected_calibration_error(confidence: Floats, right: NDArray[np.bool_], bins: int = 10) -> float:
     """Mean gap between confidence and accuracy over equal-width bins, weighted by size; 0 to 1.
 
     Source: Naeini et al. 2015.
     """
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    which = which_bin(confidence, bins)
     gaps = [
         abs(confidence[which == b].mean() - right[which == b].mean()) * (which == b).mean()
         for b in range(bins)
@@ -38,7 +43,7 @@ def curves(confidence: Floats, right: NDArray[np.bool_], bins: int = 10) -> dict
         ``reliability``: confidence, accuracy, n of each bin. ``coverage_accuracy``: accuracy of the most
         confident share of messages, for shares from 5 to 100 per cent.
     """
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    which = which_bin(confidence, bins)
     order = np.argsort(-confidence, kind="stable")
     shares = np.arange(1, 21) / 20
     kept = [max(1, round(share * len(order))) for share in shares]
@@ -68,7 +73,8 @@ def reliability_svg(points: list[dict[str, float]]) -> str:
 def coverage_svg(points: list[dict[str, float]]) -> str:
     """How accuracy falls when more of the messages are routed without a person."""
     marks = [(p["coverage"], p["accuracy"]) for p in points]
-    return _svg("自動化率と正解率", "自動で振り分ける割合", "正解率", marks, low=0.5, diagonal=False)
+    low = 0.5 if all(y >= 0.5 for _, y in marks) else 0.0
+    return _svg("自動化率と正解率", "自動で振り分ける割合", "正解率", marks, low=low, diagonal=False)
 
 
 def _svg(
@@ -77,7 +83,7 @@ def _svg(
     inner = _SIZE - 2 * _MARGIN
 
     def at(x: float, y: float) -> str:
-        return f"{_MARGIN + x * inner:.1f},{_SIZE - _MARGIN - max(0.0, (y - low) / (1 - low)) * inner:.1f}"
+        return f"{_MARGIN + x * inner:.1f},{_SIZE - _MARGIN - (y - low) / (1 - low) * inner:.1f}"
 
     ticks = [(i / 4, low + (1 - low) * i / 4) for i in range(5)]
     middle = _SIZE / 2

@@ -1,5 +1,6 @@
 """What machines ask: is it alive, is it ready, how much waits."""
 
+import numpy as np
 import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
@@ -9,6 +10,7 @@ from bot import monitoring
 from bot.db import now
 from bot.models import QUEUE_STATUSES, Department, Inquiry, Message, OutboxMessage, OutboxStatus
 from bot.routes.deps import ReaderDep, SettingsDep
+from classifiers.curves import which_bin
 
 router = APIRouter()
 
@@ -69,15 +71,28 @@ def _routing(report: monitoring.Monitoring, registry: CollectorRegistry) -> None
 
 
 def _curves(report: monitoring.Monitoring, registry: CollectorRegistry) -> None:
-    drawn = {
-        "reliability": ("Share right at a confidence", "confidence"),
-        "coverage_accuracy": ("Share right when so much is routed without a person", "coverage"),
+    """Both curves, by fixed bins and shares: a series must not change its name as cases come."""
+
+    def gauge(name: str, text: str, label: str) -> Gauge:
+        return Gauge(f"madoguchi_routing_{name}", text, ["set", label], registry=registry)
+
+    reliability = {
+        "accuracy": gauge("reliability", "Share right within a range of confidence", "confidence"),
+        "confidence": gauge("reliability_confidence", "Mean confidence within that range", "confidence"),
+        "n": gauge("reliability_messages", "Messages within that range", "confidence"),
     }
-    for name, (text, label) in drawn.items():
-        gauge = Gauge(f"madoguchi_routing_{name}", text, ["set", label], registry=registry)
-        for source, points in report.curves.items():
-            for point in points[name]:
-                gauge.labels(source, f"{point[label]:.2f}").set(point["accuracy"])
+    covered = gauge("coverage_accuracy", "Share right when so much is routed without a person", "coverage")
+    for source, points in report.curves.items():
+        for point in points["reliability"]:
+            for field, one in reliability.items():
+                one.labels(source, _range(point["confidence"])).set(point[field])
+        for point in points["coverage_accuracy"]:
+            covered.labels(source, f"{point['coverage']:.2f}").set(point["accuracy"])
+
+
+def _range(confidence: float) -> str:
+    number = int(which_bin(np.array(confidence)))
+    return f"{number / 10:.1f}-{(number + 1) / 10:.1f}"
 
 
 def _gauges(session: Session) -> list[tuple[str, str, int]]:

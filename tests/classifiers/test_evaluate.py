@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from classifiers.backbone import fetch_backbone
-from classifiers.curves import expected_calibration_error
+from classifiers.curves import coverage_svg, curves, expected_calibration_error, which_bin
 from classifiers.errors import BadDataset
 from classifiers.evaluate import evaluate, evaluate_safety, load_cases
 
@@ -52,6 +53,22 @@ def test_calibration_error_by_hand() -> None:
     confidence, right = np.array([0.95, 0.95, 0.55, 0.55]), np.array([True, True, True, False])
     assert expected_calibration_error(confidence, right) == pytest.approx(0.05)
     assert expected_calibration_error(np.array([1.0]), np.array([False])) == 1.0
+
+
+def test_no_two_bins_share_a_name_on_the_metrics_page() -> None:
+    drawn = curves(np.array([0.799, 0.8, 1.0]), np.array([False, True, True]))
+    confidences = np.array([point["confidence"] for point in drawn["reliability"]])
+    assert which_bin(confidences).tolist() == [7, 8, 9]
+
+
+def test_the_worst_routing_does_not_look_half_right() -> None:
+    def lowest(*accuracies: float) -> tuple[str, float]:
+        svg = coverage_svg([{"coverage": 1.0, "accuracy": one} for one in accuracies])
+        [axis] = re.findall(r'y="276.0" text-anchor="end">(\d+)<', svg)
+        return axis, max(float(y) for y in re.findall(r'cy="([\d.]+)"', svg))
+
+    assert lowest(0.9, 0.5) == ("50", 276.0)
+    assert lowest(0.9, 0.25) == ("0", 218.0)
 
 
 def test_a_missed_emergency_and_a_false_alarm_are_named() -> None:

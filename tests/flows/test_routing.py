@@ -284,7 +284,7 @@ def test_precision_and_recall_come_from_where_cases_ended(city: City) -> None:
     told = city.client.get("/metrics").text
     assert 'madoguchi_routing_precision{department="waste_environment"} 0.5' in told
     assert 'madoguchi_routing_coverage_accuracy{coverage="1.00",set="validation"} 0.9' in told
-    assert 'madoguchi_routing_reliability{confidence="0.9' in told
+    assert 'madoguchi_routing_reliability{confidence="0.9-1.0",set="validation"} 0.9' in told
 
 
 def test_everyday_curves_know_exits_successors_and_what_the_front_desk_answers(
@@ -310,6 +310,10 @@ def test_everyday_curves_know_exits_successors_and_what_the_front_desk_answers(
         report = monitoring.examine(session, city.settings, now().date())
     [point] = report.curves["everyday"]["reliability"]
     assert (point["n"], point["accuracy"]) == (4, 0.75)
+    told, which = city.client.get("/metrics").text, '{confidence="0.9-1.0",set="everyday"}'
+    assert f"madoguchi_routing_reliability{which} 0.75" in told
+    assert f"madoguchi_routing_reliability_confidence{which} 0.95" in told
+    assert f"madoguchi_routing_reliability_messages{which} 4.0" in told
     by_id = {row.department: row for row in report.departments}
     assert by_id["general_affairs"].precision == 1.0
     assert len(monitoring.pictures(report)) == 4
