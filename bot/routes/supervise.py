@@ -8,10 +8,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlmodel import col, select
 
 from bot import audit, auth, city, jobs, learning, modes, monitoring, outbox, reports, ticks
-from bot.db import now
+from bot.db import now, reading
 from bot.errors import Conflict, NotFound
 from bot.models import AuditEntry, InboundEvent, Role, Staff
-from bot.routes.deps import Deciding, SessionDep, SettingsDep, SignedIn
+from bot.routes.deps import Deciding, SessionDep, SettingsDep, SignedIn, TokenCookie
 from bot.routes.desk import frame_values
 from bot.templating import page
 from responders.llm import Mode
@@ -78,8 +78,23 @@ def overview(
     )
 
 
+def _verdict(request: Request, token: TokenCookie = None, before: int = 0) -> audit.Verdict | None:
+    """Of the whole chain, with the newest entries only: nobody should wait for it at every older page."""
+    if before:
+        return None
+    with reading(request.app.state.engine) as session:
+        _overseer(auth.signed_in(session, token))
+        return audit.verify(session)
+
+
+# First too: it takes seconds on a long chain, and webhooks would wait for the lock of the transaction.
+Chain = Annotated[audit.Verdict | None, Depends(_verdict)]
+
+
 @router.get("/audit", response_class=HTMLResponse)
-def audit_log(_staff: Overseer, session: SessionDep, signed_in: SignedIn, before: int = 0) -> str:
+def audit_log(
+    verdict: Chain, _staff: Overseer, session: SessionDep, signed_in: SignedIn, before: int = 0
+) -> str:
     """The newest entries of the audit log, and whether its chain holds."""
     query = select(AuditEntry).order_by(col(AuditEntry.id).desc()).limit(reports.PAGE)
     if before:
@@ -88,7 +103,7 @@ def audit_log(_staff: Overseer, session: SessionDep, signed_in: SignedIn, before
         "audit.html",
         **frame_values(session, signed_in),
         entries=session.exec(query).all(),
-        verdict=audit.verify(session),
+        verdict=verdict,
     )
 
 
