@@ -340,7 +340,7 @@ def _audit(session: Session, staff: Staff, action: str, subject: str, screen: st
 
 
 class LiveClassifier:
-    """The champion, and silently beside it the challenger; follows a promotion within seconds.
+    """The champion, and silently beside it the challenger; follows a promotion or a first model in seconds.
 
     Args:
         engine: Where the models' rows are.
@@ -352,7 +352,6 @@ class LiveClassifier:
         self._looked = float("-inf")
         self._champion = settings.effective_classifier_dir
         self._challenger: Path | None = None
-        self.champion()
 
     def champion(self) -> DepartmentClassifier:
         """The model that routes.

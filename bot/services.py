@@ -44,13 +44,14 @@ def reader_dir(settings: Settings) -> Path:
     return settings.data_dir / "reader"
 
 
-def load_classifier(settings: Settings, engine: Engine) -> LiveClassifier | None:
-    """The model that routes, and the challenger beside it; None: every message goes to the front desk."""
+def load_classifier(settings: Settings, engine: Engine) -> LiveClassifier:
+    """The model that routes, and the challenger beside it; until one is there the front desk gets all."""
+    live = LiveClassifier(engine, settings)
     try:
-        return LiveClassifier(engine, settings)
+        live.champion()
     except ClassifierError as reason:
         log.error("no classifier, every message goes to the front desk: %s", reason)
-        return None
+    return live
 
 
 def load_routed(settings: Settings, folder: Path) -> Callable[[str], Mapping[str, float]] | None:

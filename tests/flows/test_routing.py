@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -432,6 +433,20 @@ def test_a_champion_that_cannot_be_read_leaves_the_first_model_at_work(
     found = {finding.what: finding for finding in doctor.examine(city.settings)}
     assert not found["classifier"].ok
     assert not found["organisation"].ok
+
+
+def test_a_worker_that_started_without_a_model_routes_as_soon_as_there_is_one(
+    city: City, tmp_path: Path
+) -> None:
+    settings = city.settings.model_copy(update={"classifier_dir": tmp_path / "late"})
+    city.brain = replace(city.brain, classifier=services.load_classifier(settings, city.engine))
+    city.line_says(GARBAGE)
+    city.work()
+    assert city.case().department_id == FRONT_DESK
+    (tmp_path / "late").symlink_to(CLASSIFIER)
+    city.line_says(GARBAGE, user=OTHER)
+    city.work()
+    assert city.case(OTHER).department_id == "waste_environment"
 
 
 def _end(city: City, department: str, successor: str | None) -> None:
