@@ -37,6 +37,7 @@ _NO_CONTENT = frozenset(
 )
 _NOT_NEEDED = re.compile(r"不要(?!不急)")
 _RANGE = re.compile(r"\s*(?:から|より|[~〜-])\s*")
+_PER = re.compile(r"(?:につき|あたり|当たり)$")
 _IN_BRACKETS = re.compile(r"\(([^()\d]{1,12})\)")
 _COURTESY = re.compile(r"(?<=くださ)いますようお願いいたします")
 """Says no more than 「い」."""
@@ -152,12 +153,13 @@ def row_of(normal: str, fact: Fact, all_facts: Sequence[Fact]) -> str:
         return after[1]
     beside = [other for other in all_facts if other.end <= fact.start]
     words = words_before(normal, fact, all_facts)
+    words = _PER.sub("", words)
     while beside and words.endswith(beside[-1].surface):  # 1通 of 「窓口では1通300円」
         words = words.removesuffix(beside.pop().surface)
     named, part = "", ""
     for morpheme in [*tokens(words), None]:
         if morpheme is None or _parts(morpheme):
-            named, part = (part if nouns(part) else named), ""
+            named, part = (part if len(part) > 1 and nouns(part) else named), ""
         else:
             part += morpheme.surface()
     alike = [other for other in beside if other.kind == fact.kind and unit(other) == unit(fact)]
