@@ -51,7 +51,7 @@ def load_cases(path: Path) -> list[Case]:
         BadArticle: A line is no case; with its number.
     """
     cases = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         try:
             row = json.loads(line)
             gold = tuple((g["article"], g["sentence"]) for g in row["gold"])
@@ -82,13 +82,19 @@ def load_attacks(path: Path) -> list[Attack]:
         BadArticle: A line is no attack; with its number.
     """
     attacks = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         try:
             row = json.loads(line)
             attacks.append(Attack(row["id"], row["text"], tuple(row["forbidden"])))
         except (ValueError, KeyError, TypeError) as error:
             raise BadArticle(path, number, f"no attack: {error}") from error
     return attacks
+
+
+def _lines(path: Path) -> list[str]:
+    """Cut at line feeds only: ``str.splitlines`` would cut a text in two that holds U+2028 or U+0085."""
+    with path.open(encoding="utf-8") as file:
+        return list(file)
 
 
 # ── search ───────────────────────────────────────────────────────────────────────────────────────
@@ -429,7 +435,7 @@ def load_judged(path: Path) -> list[tuple[str, frozenset[str]]]:
         BadArticle: A line is no query.
     """
     queries = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         try:
             row: Mapping[str, Any] = json.loads(line)
             right = frozenset(str(k) for k, grade in row["relevance"].items() if grade == 2)

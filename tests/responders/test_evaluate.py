@@ -122,6 +122,13 @@ def test_a_bad_line_is_named(load: Callable[[Path], object], line: str, tmp_path
     assert caught.value.line == 1
 
 
+def test_a_separator_within_a_text_ends_no_line(tmp_path: Path) -> None:
+    (tmp_path / "set.jsonl").write_text(
+        '{"text":"粗大ごみ\u2028収集\u0085日","relevance":{"a":2}}\n', "utf-8"
+    )
+    assert load_judged(tmp_path / "set.jsonl") == [("粗大ごみ\u2028収集\u0085日", frozenset({"a"}))]
+
+
 def test_only_the_best_grade_counts_as_an_answer(tmp_path: Path) -> None:
     path = tmp_path / "queries.jsonl"
     rows = [{"text": "a", "relevance": {"1": 2, "2": 1}}, {"text": "b", "relevance": {"3": 1}}]
