@@ -105,7 +105,7 @@ class Member:
     inquiry: Inquiry
     first_words: str
     open: bool
-    """Still waits for an answer, so that it may be ticked."""
+    """Still waits for an answer of the same department, so that it may be ticked."""
 
 
 def others(session: Session, inquiry: Inquiry, staff: Staff) -> list[Member]:
@@ -119,7 +119,12 @@ def others(session: Session, inquiry: Inquiry, staff: Staff) -> list[Member]:
     )
     found = session.exec(query).all()
     told = inquiries.words_of(session, found)
-    return [Member(one, told[one.id][:80], one.status in QUEUE_STATUSES) for one in found]
+    return [Member(one, told[one.id][:80], _answerable(one, inquiry)) for one in found]
+
+
+def _answerable(one: Inquiry, origin: Inquiry) -> bool:
+    """The answer names the department: a group of an older version may hold cases of several."""
+    return one.status in QUEUE_STATUSES and one.department_id == origin.department_id
 
 
 def leave(session: Session, inquiry_id: UUID, *, staff: Staff, screen: str) -> None:
@@ -129,9 +134,8 @@ def leave(session: Session, inquiry_id: UUID, *, staff: Staff, screen: str) -> N
         NotFound, NotAllowed: See `inquiries.for_decision`.
     """
     inquiry = inquiries.for_decision(session, inquiry_id, staff)
-    inquiry.incident_id, inquiry.incident_left = None, True
-    session.add(inquiry)
-    inquiries.note(session, inquiry, staff.login, "leave_incident", screen)
+    inquiry.incident_left = True
+    inquiries.leave_incident(session, inquiry, staff.login, screen)
 
 
 def answer_others(
@@ -162,7 +166,8 @@ def answer_others(
         How many.
 
     Raises:
-        CaseChanged: One of them changed since, or is not of this incident any more: nothing is sent.
+        CaseChanged: One of them changed since, is another department's, or is not of this incident any more:
+            nothing is sent.
         TextRefused: The reply does not hold its receipt number, so that it cannot be made another's.
     """
     origin = session.get_one(Inquiry, approved.inquiry_id)
@@ -174,7 +179,7 @@ def answer_others(
     for inquiry_id, version in sorted(seen_versions.items()):
         inquiry = inquiries.for_decision(session, inquiry_id, staff)
         same = inquiry.incident_id is not None and inquiry.incident_id == origin.incident_id
-        if not same or inquiry.version != version or inquiry.status not in QUEUE_STATUSES:
+        if not same or inquiry.version != version or not _answerable(inquiry, origin):
             raise CaseChanged("同じ出来事の一覧が変わりました。何も送っていません。一覧を確かめてください。")
         text = answer.replace(origin.receipt_number, inquiry.receipt_number)
         inquiries.supersede(session, inquiry)

@@ -184,11 +184,20 @@ def route(
         drafting: The global kill switch; a department has its own.
         reason: Why a person should look in any case, such as an abstained routing.
     """
+    if inquiry.incident_id and department_id != inquiry.department_id:
+        leave_incident(session, inquiry, "system:triage", "worker")
     inquiry.department_id, inquiry.hand_off_reason = department_id, reason
     if drafting:
         request_draft(session, inquiry)
     else:
         hand_off(session, inquiry, reason or HandOffReason.drafting_off)
+
+
+def leave_incident(session: Session, inquiry: Inquiry, actor: str, screen: str) -> None:
+    """The case is shown and answered with no others any more: its answer is another's."""
+    inquiry.incident_id = None
+    session.add(inquiry)
+    note(session, inquiry, actor, "leave_incident", screen)
 
 
 def request_draft(session: Session, inquiry: Inquiry, wish: Wish | None = None) -> None:
@@ -720,12 +729,14 @@ def transfer(
     if department_id == inquiry.department_id or session.get(Department, department_id) is None:
         raise TextRefused("移管先の課を選んでください。")
     reason, before = _reason(reason), inquiry.department_id
+    if inquiry.incident_id:
+        leave_incident(session, inquiry, staff.login, screen)
     _move_department(session, inquiry, department_id, staff=staff, drafting=drafting)
     note(session, inquiry, staff.login, "transfer", screen, before=before, after=department_id, reason=reason)
 
 
 def reorganise(session: Session, inquiry: Inquiry, department_id: str, *, drafting: bool) -> None:
-    """The department ended; its successor takes the case over (機構改革)."""
+    """The department ended; its successor takes the case over, and groups stay whole (機構改革)."""
     before = inquiry.department_id
     _move_department(session, inquiry, department_id, staff=None, drafting=drafting)
     note(session, inquiry, "system:organisation", "reorganise", "worker", before=before, after=department_id)
@@ -743,9 +754,9 @@ def _move_department(
             staff_id=staff.id if staff else None,
         )
     )
+    inquiry.department_id = department_id
     reason = HandOffReason(inquiry.hand_off_reason) if inquiry.hand_off_reason else None
     if inquiry.emergency or reason == HandOffReason.asked_for_person:
-        inquiry.department_id = department_id
         since = inquiry.status_since
         hand_off(session, inquiry, reason or HandOffReason.emergency)
         if inquiry.emergency and inquiry.acknowledged_by is None:

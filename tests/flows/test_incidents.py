@@ -3,12 +3,14 @@
 import itertools
 import json
 import re
+from datetime import timedelta
 from html import unescape
 
 import pytest
 
-from bot import incidents
-from bot.models import Approval, AuditEntry, Draft, Inquiry, InquiryStatus
+from bot import incidents, organisation
+from bot.db import now, transaction
+from bot.models import Approval, AuditEntry, Department, Draft, Inquiry, InquiryStatus
 from tests.city import DATA, USER, City, Desk
 
 THIRD = "U" + "3" * 32
@@ -129,6 +131,53 @@ def test_leaving_is_one_press_and_for_good(city: City, desk: Desk) -> None:
     assert city.case(THIRD).incident_id is None
     assert city.all(AuditEntry, AuditEntry.action == "leave_incident")
     assert len(city.all(Draft)) >= 3
+
+
+def _transfer(city: City, desk: Desk, case: Inquiry) -> Inquiry:
+    form = desk.form(case) | {"department": "disaster_safety", "reason": "倒木は危機管理課のため"}
+    assert desk.post(case, "transfer", form).status_code == 303
+    [moved] = city.all(Inquiry, Inquiry.id == case.id)
+    return moved  # type: ignore[no-any-return]
+
+
+def test_a_case_that_goes_to_another_department_leaves_its_group(city: City, desk: Desk) -> None:
+    cases = _told(city)
+    moved = _transfer(city, desk, cases[2])
+    assert moved.incident_id is None
+    assert moved.receipt_number not in desk.page(f"/desk/cases/{cases[0].id}")
+    [left] = city.all(AuditEntry, AuditEntry.action == "leave_incident")
+    assert (left.actor, left.subject) == ("tantou", f"inquiry:{moved.receipt_number}")
+    city.line_says("中央公園の木が倒れて歩道をふさいでいます", user="U" + "6" * 32)
+    city.work()
+    assert city.case("U" + "6" * 32).incident_id == cases[0].incident_id
+    assert {c.incident_id for c in city.all(Inquiry, Inquiry.department_id != "roads_parks")} == {None}
+
+
+def test_a_group_from_before_holds_no_box_for_a_case_of_another_department(city: City, desk: Desk) -> None:
+    """Rows of an older version: a transferred case still stands in its group."""
+    cases = _told(city)
+    moved = _transfer(city, desk, cases[2])
+    with transaction(city.engine) as session:
+        session.get_one(Inquiry, moved.id).incident_id = cases[0].incident_id
+    form, listed = _form(city, desk, cases[0], "倒れた木は、本日中に片付けます。")
+    assert {entry.partition(":")[0] for entry in listed} == {str(cases[1].id)}
+    refused = desk.post(cases[0], "approve", {**form, "also": [f"{moved.id}:{moved.version}"]})
+    assert refused.status_code == 409
+    assert not city.all(Approval)
+
+
+def test_a_group_survives_the_reorganisation_of_its_department(city: City, desk: Desk) -> None:
+    cases = _told(city)
+    with transaction(city.engine) as session:
+        row = session.get_one(Department, "roads_parks")
+        row.valid_to, row.successor_id = now().date() - timedelta(days=2), "general_affairs"
+    with transaction(city.engine) as session:
+        assert organisation.reroute(session, now().date(), drafting=True) == len(cases)
+    city.work()
+    form, listed = _form(city, desk, cases[0], "倒れた木は、本日中に片付けます。")
+    assert len(listed) == 2
+    assert desk.post(cases[0], "approve", {**form, "also": listed}).status_code == 303
+    assert len(city.all(Approval)) == 3
 
 
 def test_the_measured_grouping_holds() -> None:

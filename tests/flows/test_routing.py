@@ -36,6 +36,7 @@ from bot.models import (
     Department,
     Draft,
     HandOffReason,
+    Incident,
     Inquiry,
     InquiryStatus,
     Message,
@@ -636,6 +637,18 @@ def test_a_late_press_still_brings_the_case_to_its_department(city: City) -> Non
     city.work()
     assert _case(city, inquiry.id).department_id == "tax"
     assert len(city.all(Inquiry)) == 1
+
+
+def test_a_late_press_takes_the_case_out_of_the_front_desk_s_group(city: City) -> None:
+    inquiry = _asked_too_long_ago(city)
+    with transaction(city.engine) as session:
+        incident = Incident(department_id=FRONT_DESK)
+        session.add(incident)
+        session.flush()
+        session.get_one(Inquiry, inquiry.id).incident_id = incident.id
+    city.webhook(city.line.body(_pressed(city, "tax")))
+    city.work()
+    assert (city.case().department_id, city.case().incident_id) == ("tax", None)
 
 
 def test_a_late_press_moves_nothing_that_a_person_has_moved(city: City) -> None:
