@@ -122,7 +122,7 @@ def calm(session: Session, inquiry: Inquiry) -> bool:
     if not _untouched(inquiry) or len(session.exec(spoken).all()) > 1:
         return False
     rules = inquiry.prediction["alarm"]
-    inquiry.emergency, inquiry.hand_off_reason = False, None
+    inquiry.emergency, inquiry.hand_off_reason, inquiry.alarm_escalated_at = False, None, None
     inquiry.prediction = {**inquiry.prediction, "alarm": {**rules, "calmed": True}}
     session.add(inquiry)
     inquiries.note(session, inquiry, "system:triage", "calm_alarm", "worker", kind=rules["kind"])

@@ -853,7 +853,11 @@ def visible(staff: Staff) -> sa.ColumnElement[bool]:
     """
     if staff.role != Role.caseworker or staff.department_id == FRONT_DESK:
         return sa.true()
-    unheard = col(Inquiry.alarm_escalated_at).is_not(None) & col(Inquiry.acknowledged_by).is_(None)
+    unheard = (
+        col(Inquiry.emergency).is_(True)
+        & col(Inquiry.alarm_escalated_at).is_not(None)
+        & col(Inquiry.acknowledged_by).is_(None)
+    )
     heard = col(Inquiry.acknowledged_by) == staff.id
     return (col(Inquiry.department_id) == staff.department_id) | unheard | heard
 

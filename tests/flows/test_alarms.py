@@ -273,6 +273,29 @@ def test_a_rule_that_a_certain_model_calms_stays_on_record(city: City) -> None:
     assert any(case.receipt_number in text for text in city.line.texts(USER))
 
 
+def test_an_alarm_that_reached_everybody_and_was_calmed_is_its_department_s_again(city: City) -> None:
+    _certain(city)
+    city.line_says("ガス臭いです")
+    with transaction(city.engine) as session:
+        session.execute(sa.update(Inquiry).values(status_since=now() - timedelta(minutes=6)))
+    workflow.sweep(city.engine)
+    case, elsewhere = city.case(), city.hire("zeimu", department="tax")
+    assert "ガス臭いです" in elsewhere.page(f"/desk/cases/{case.id}")
+    city.work()
+    assert (city.case().emergency, city.case().alarm_escalated_at) == (False, None)
+    assert city.case().department_id != "tax"
+    assert elsewhere.client.get(f"/desk/cases/{case.id}").status_code == 404
+
+
+def test_a_case_that_an_older_version_calmed_is_seen_by_its_department_only(city: City) -> None:
+    city.line_says(GARBAGE)
+    city.work()
+    with transaction(city.engine) as session:
+        session.execute(sa.update(Inquiry).values(alarm_escalated_at=now()))
+    elsewhere = city.hire("zeimu", department="tax")
+    assert elsewhere.client.get(f"/desk/cases/{city.case().id}").status_code == 404
+
+
 def test_no_model_calms_what_a_person_has_taken_note_of_or_a_wish_to_die(city: City) -> None:
     _certain(city)
     desk = city.hire("uketsuke")
