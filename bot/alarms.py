@@ -82,12 +82,10 @@ def running(session: Session, conversation: Conversation) -> Inquiry | None:
 
 def sound_again(session: Session, inquiry: Inquiry) -> None:
     """The citizen wrote more: people must take note anew; older screens cannot answer any more."""
-    unheard_since = inquiry.status_since if inquiry.acknowledged_by is None else None
-    inquiry.acknowledged_by = None
+    if inquiry.acknowledged_by:  # the timer of an alarm that nobody heard goes on
+        inquiry.acknowledged_by, inquiry.status_since = None, now()
     inquiries.supersede(session, inquiry)
     inquiries.hand_off(session, inquiry, HandOffReason.emergency)
-    if unheard_since:
-        inquiry.status_since = unheard_since  # the timer of an alarm that nobody heard goes on
 
 
 def complete(session: Session, inquiry: Inquiry, prediction: dict[str, Any], department_id: str) -> None:

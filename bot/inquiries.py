@@ -456,6 +456,7 @@ def recompose(
     if inquiry.version != seen_version or not (draft_id or takes_draft(inquiry)):
         raise CaseChanged
     before = [p["article"] + "#" + str(p["ordinal"]) for p in draft.passages]
+    _take_note(session, inquiry, staff, screen)
     _stand_on(session, inquiry, draft, result, text)
     draft.ticked = True
     ticked = [p.id for p in result.passages]
@@ -513,13 +514,17 @@ def _plain(values: Sequence[Any]) -> list[Any]:
 
 
 def _queue_draft(session: Session, inquiry: Inquiry, draft: Draft, status: str) -> None:
-    if status == "drafted" and draft.ready:
-        if inquiry.hand_off_reason != HandOffReason.low_confidence:
-            inquiry.hand_off_reason = None
-        _move(session, inquiry, InquiryStatus.awaiting)
-        return
-    inquiry.hand_off_reason = HandOffReason.no_source if status == "no_source" else HandOffReason.failed_check
-    _move(session, inquiry, InquiryStatus.with_person)
+    ready = status == "drafted" and draft.ready
+    if not inquiry.emergency:  # an emergency stays one on the list, whatever its draft is like
+        inquiry.hand_off_reason = _reason_after(inquiry, ready=ready, status=status)
+    _move(session, inquiry, InquiryStatus.awaiting if ready else InquiryStatus.with_person)
+
+
+def _reason_after(inquiry: Inquiry, *, ready: bool, status: str) -> HandOffReason | None:
+    if ready:
+        unsure = inquiry.hand_off_reason == HandOffReason.low_confidence
+        return HandOffReason.low_confidence if unsure else None
+    return HandOffReason.no_source if status == "no_source" else HandOffReason.failed_check
 
 
 def approve(
@@ -757,10 +762,7 @@ def _move_department(
     inquiry.department_id = department_id
     reason = HandOffReason(inquiry.hand_off_reason) if inquiry.hand_off_reason else None
     if inquiry.emergency or reason == HandOffReason.asked_for_person:
-        since = inquiry.status_since
         hand_off(session, inquiry, reason or HandOffReason.emergency)
-        if inquiry.emergency and inquiry.acknowledged_by is None:
-            inquiry.status_since = since  # moving an alarm that nobody took note of does not put it off
         return
     supersede(session, inquiry)
     route(session, inquiry, department_id, drafting=drafting)
@@ -807,6 +809,7 @@ def redraft(
     """Ask for a new draft: with a hint, shorter, longer, in another tone."""
     inquiry = _for_change(session, inquiry_id, staff, seen_version)
     wish = replace(wish, hint=mask(storable(wish.hint).strip()[:MAX_HINT])[0])
+    _take_note(session, inquiry, staff, screen)
     request_draft(session, inquiry, wish)
     note(session, inquiry, staff.login, "redraft", screen, wish=asdict(wish))
 
@@ -905,7 +908,9 @@ def locked(session: Session, inquiry_id: UUID) -> Inquiry:
 
 def _move(session: Session, inquiry: Inquiry, status: InquiryStatus) -> None:
     """Every change of a case passes here: its version grows, so older screens cannot decide."""
-    inquiry.status, inquiry.status_since = status, now()
+    inquiry.status = status
+    if not inquiry.emergency or inquiry.acknowledged_by:  # the timer of an alarm that nobody heard goes on
+        inquiry.status_since = now()
     inquiry.version += 1
     session.add(inquiry)
     session.flush()

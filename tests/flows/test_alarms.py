@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import col
 
-from bot import triage, workflow
+from bot import inquiries, triage, workflow
 from bot.db import now, transaction
 from bot.models import (
     AuditEntry,
@@ -211,6 +211,47 @@ def test_who_answers_or_closes_an_emergency_has_taken_note_of_it(city: City, dec
     assert _numbers(city) == []
     with transaction(city.engine) as session:
         session.execute(sa.update(Inquiry).values(status_since=now() - timedelta(minutes=6)))
+    workflow.sweep(city.engine)
+    assert city.case().alarm_escalated_at is None
+
+
+@pytest.mark.parametrize("decision", ["redraft", "recompose"])
+def test_who_has_an_emergency_drafted_has_taken_note_and_it_stays_one(city: City, decision: str) -> None:
+    city.line_says(FIRE)
+    city.work()
+    case, desk = city.case(), city.hire("uketsuke")
+    form = desk.form(case) | {"passage": "waste-bulky#1"}
+    assert desk.post(case, decision, form).status_code == 303
+    city.work()
+    assert city.all(Draft)
+    assert _numbers(city) == []
+    assert (city.case().emergency, city.case().hand_off_reason) == (True, HandOffReason.emergency)
+    assert "緊急の可能性" in desk.page("/desk")
+    assert len(city.all(AuditEntry, AuditEntry.action == "acknowledge")) == 1
+
+
+def test_a_draft_that_comes_meanwhile_does_not_put_off_the_alarm_to_everybody(city: City) -> None:
+    city.line_says(FIRE)
+    city.work()
+    case = city.case()
+    with transaction(city.engine) as session:
+        session.execute(sa.update(Inquiry).values(status_since=now() - timedelta(minutes=6)))
+        inquiries.request_draft(session, inquiries.locked(session, case.id))
+    city.work()
+    assert city.all(Draft)
+    workflow.sweep(city.engine)
+    assert city.case().alarm_escalated_at
+
+
+def test_an_alarm_that_sounds_again_gives_people_their_time_anew(city: City) -> None:
+    city.line_says(FIRE)
+    city.work()
+    case, desk = city.case(), city.hire("uketsuke")
+    assert desk.post(case, "acknowledge", {"csrf": desk.csrf}).status_code == 303
+    with transaction(city.engine) as session:
+        session.execute(sa.update(Inquiry).values(status_since=now() - timedelta(minutes=6)))
+    city.line_says("みなと町3丁目の1の2です")
+    city.work()
     workflow.sweep(city.engine)
     assert city.case().alarm_escalated_at is None
 
