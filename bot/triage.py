@@ -28,7 +28,7 @@ from bot.models import (
     InquiryStatus,
     Message,
 )
-from bot.privacy import mask
+from bot.privacy import MARKS, mask
 from classifiers import language, safety
 from classifiers.alarm import raises_alarm
 from classifiers.department import Prediction
@@ -73,7 +73,8 @@ class Understanding:
     prediction: Prediction | None
     emergency: bool
     turn: Turn | None
-    language: str = "ja"
+    language: str | None = None
+    """Of the words; None: there are none."""
     flag: SafetyFlag | None = None
     """What the rules found."""
 
@@ -129,13 +130,19 @@ def understand(message: Message, sender: str, brain: Brain) -> Understanding:
     flag = safety.check(message.text)
     emergency = raises_alarm(flag, prediction)
     turn = None if emergency else _turn(message, text, sender, prediction, brain)
-    spoken = language.detect(text) if text.strip() else "ja"
-    return Understanding(prediction, emergency, turn, spoken, flag)
+    return Understanding(prediction, emergency, turn, _spoken(text), flag)
 
 
 def _readable(message: Message) -> str:
     """What the machine may read of a message."""
     return mask(message.text[:MAX_READ])[0]
+
+
+def _spoken(text: str) -> str | None:
+    """Digits and pictures are in no language, and the marks of the mask are not the citizen's."""
+    for mark in MARKS.values():
+        text = text.replace(mark, "")
+    return language.detect(text) if any(map(str.isalpha, text)) else None
 
 
 def _predict(text: str, brain: Brain) -> Prediction | None:
@@ -192,8 +199,9 @@ def _decide(session: Session, waiting: Message, understood: Understanding, brain
         return ()  # decided, or taken back, while we were thinking
     message.triaged_at = now()
     session.add(message)
-    conversation.language = understood.language
-    session.add(conversation)
+    if understood.language:
+        conversation.language = understood.language
+        session.add(conversation)
     decision = _Decision(session, message, conversation, understood, brain)
     urgent = understood.emergency or message.inquiry_id is not None
     if urgent:

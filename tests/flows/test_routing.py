@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -628,6 +628,33 @@ def _asked_too_long_ago(city: City) -> Inquiry:
 
 def _pressed(city: City, department: str) -> dict[str, Any]:
     return city.line.event(USER, type="postback", postback={"data": f"department={department}"})
+
+
+def _photo(city: City) -> dict[str, Any]:
+    return city.line.event(USER, {"id": "9" * 18, "type": "image", "contentProvider": {"type": "line"}})
+
+
+@pytest.mark.parametrize(
+    "wordless",
+    [
+        lambda city: _pressed(city, "waste_environment"),
+        _photo,
+        lambda city: city.line.text(USER, "090-1234-5678"),
+        lambda city: city.line.text(USER, "2026-00001 👍"),
+    ],
+    ids=["button", "photo", "phone", "digits"],
+)
+def test_a_citizens_language_is_what_their_words_are_in(
+    city: City, wordless: Callable[[City], dict[str, Any]]
+) -> None:
+    city.line_says("How do I get rid of my bulky waste?")
+    city.work()
+    city.webhook(city.line.body(wordless(city)))
+    city.work()
+    assert city.all(Conversation)[0].language == "en"
+    city.line_says(GARBAGE)
+    city.work()
+    assert city.all(Conversation)[0].language == "ja"
 
 
 def test_a_late_press_still_brings_the_case_to_its_department(city: City) -> None:
