@@ -29,7 +29,6 @@ from bot.models import (
     EXITS,
     FRONT_DESK,
     OPEN_STATUSES,
-    QUEUE_STATUSES,
     Approval,
     Conversation,
     Counter,
@@ -241,14 +240,27 @@ def on_unsend(session: Session, inquiry_id: UUID) -> None:
         inquiry.prediction = _without_words(inquiry.prediction)
         session.add(inquiry)
         _forget_words(session, inquiry)
-        if inquiry.status not in QUEUE_STATUSES:
-            continue
-        if words(session, inquiry):
-            if not inquiry.emergency:
-                request_draft(session, inquiry)
-        else:
-            supersede(session, inquiry)
-            _move(session, inquiry, InquiryStatus.withdrawn)
+        if inquiry.status in OPEN_STATUSES:
+            _go_on_without(session, inquiry)
+
+
+def _go_on_without(session: Session, inquiry: Inquiry) -> None:
+    """Some of its words are gone; with the last ones the matter is."""
+    if not words(session, inquiry):
+        supersede(session, inquiry)
+        _move(session, inquiry, InquiryStatus.withdrawn)
+    elif inquiry.status != InquiryStatus.clarifying and not _left_to_people(session, inquiry):
+        request_draft(session, inquiry)
+
+
+def _left_to_people(session: Session, inquiry: Inquiry) -> bool:
+    """An emergency, and who asked for a person, get no draft unasked: people go on without one."""
+    reason = HandOffReason(inquiry.hand_off_reason) if inquiry.hand_off_reason else None
+    if not inquiry.emergency and reason != HandOffReason.asked_for_person:
+        return False
+    supersede(session, inquiry)
+    hand_off(session, inquiry, reason or HandOffReason.emergency)
+    return True
 
 
 def _without_words(prediction: dict[str, Any]) -> dict[str, Any]:
@@ -760,12 +772,9 @@ def _move_department(
         )
     )
     inquiry.department_id = department_id
-    reason = HandOffReason(inquiry.hand_off_reason) if inquiry.hand_off_reason else None
-    if inquiry.emergency or reason == HandOffReason.asked_for_person:
-        hand_off(session, inquiry, reason or HandOffReason.emergency)
-        return
-    supersede(session, inquiry)
-    route(session, inquiry, department_id, drafting=drafting)
+    if not _left_to_people(session, inquiry):
+        supersede(session, inquiry)
+        route(session, inquiry, department_id, drafting=drafting)
 
 
 def close(

@@ -15,6 +15,7 @@ from bot.models import (
     AuditEntry,
     Conversation,
     Draft,
+    DraftStatus,
     HandOffReason,
     Inquiry,
     InquiryStatus,
@@ -267,6 +268,19 @@ def test_moving_an_alarm_that_nobody_took_note_of_does_not_put_it_off(city: City
     assert city.case().department_id == "disaster_safety"
     workflow.sweep(city.engine)
     assert city.case().alarm_escalated_at
+
+
+def test_an_emergency_that_moves_takes_no_draft_of_the_first_department_along(city: City) -> None:
+    city.line_says(FIRE)
+    city.work()
+    case, desk = city.case(), city.hire("uketsuke")
+    assert desk.post(case, "redraft", desk.form(case)).status_code == 303
+    city.work()
+    form = desk.form(case) | {"department": "tax", "reason": "試し"}
+    assert form["draft_id"]
+    assert desk.post(case, "transfer", form).status_code == 303
+    assert city.all(Draft, Draft.status == DraftStatus.pending) == []
+    assert city.case().hand_off_reason == HandOffReason.emergency
 
 
 def test_the_page_of_a_case_opens_before_its_explanation_is_there(city: City) -> None:

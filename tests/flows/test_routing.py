@@ -35,6 +35,7 @@ from bot.models import (
     Conversation,
     Department,
     Draft,
+    DraftStatus,
     HandOffReason,
     Incident,
     Inquiry,
@@ -116,6 +117,63 @@ def test_taking_the_words_back_takes_both_cases_back(city: City) -> None:
     city.webhook(city.line.body(_unsend(city, event)))
     assert {c.status for c in city.all(Inquiry)} == {InquiryStatus.withdrawn}
     assert all(c.prediction["words"] == [] for c in city.all(Inquiry))
+
+
+def _said_twice(city: City, text: str) -> dict[str, Any]:
+    """A citizen writes twice; the event of the second message, which may be taken back."""
+    city.line_says(text)
+    event = city.line.text(USER, "もう一つ書き足します")
+    city.webhook(city.line.body(event))
+    city.work()
+    return event
+
+
+def test_who_asked_for_a_person_and_takes_words_back_still_waits_for_a_person(city: City) -> None:
+    event = _said_twice(city, GARBAGE)
+    case = city.case()
+    with transaction(city.engine) as session:
+        asked = inquiries.locked(session, case.id)
+        inquiries.supersede(session, asked)
+        inquiries.hand_off(session, asked, HandOffReason.asked_for_person)
+    city.webhook(city.line.body(_unsend(city, event)))
+    city.work()
+    case = city.case()
+    assert (case.status, case.hand_off_reason) == (
+        InquiryStatus.with_person,
+        HandOffReason.asked_for_person,
+    )
+    assert city.all(Draft, Draft.status == DraftStatus.pending) == []
+
+
+def test_words_of_an_emergency_taken_back_void_the_draft_and_leave_the_alarm(city: City) -> None:
+    event, desk = _said_twice(city, "家が燃えています、助けて"), city.hire("uketsuke")
+    case = city.case()
+    assert desk.post(case, "redraft", desk.form(case)).status_code == 303
+    city.work()
+    assert city.all(Draft, Draft.status == DraftStatus.pending)
+    city.webhook(city.line.body(_unsend(city, event)))
+    assert city.all(Draft, Draft.status == DraftStatus.pending) == []
+    case = city.case()
+    assert (case.status, case.hand_off_reason) == (InquiryStatus.with_person, HandOffReason.emergency)
+
+
+def test_a_question_back_ends_with_the_words_that_it_was_about(city: City) -> None:
+    event = city.line.text(USER, "書類をなくした")
+    city.webhook(city.line.body(event))
+    _clarifying(city)
+    city.webhook(city.line.body(_unsend(city, event)))
+    workflow.sweep(city.engine)
+    assert city.case().status == InquiryStatus.withdrawn
+
+
+def test_a_question_back_stays_while_words_are_left(city: City) -> None:
+    city.line_says("書類をなくした")
+    _clarifying(city)
+    event = city.line.event(USER, {"id": "8" * 18, "type": "image", "contentProvider": {"type": "line"}})
+    city.webhook(city.line.body(event))
+    city.work()
+    city.webhook(city.line.body(_unsend(city, event)))
+    assert city.case().status == InquiryStatus.clarifying
 
 
 def test_the_desk_shows_the_words_that_decided(city: City) -> None:
@@ -607,6 +665,13 @@ def test_a_second_matter_does_not_count_against_the_routing(city: City) -> None:
 def _asked_too_long_ago(city: City) -> Inquiry:
     """A case whose citizen was asked for the department and did not choose in time."""
     city.line_says("書類をなくした")
+    _clarifying(city)
+    workflow.sweep(city.engine)
+    return city.case()
+
+
+def _clarifying(city: City) -> None:
+    """The citizen was asked a day ago for the department of the one message that they wrote."""
     conversation = city.all(Conversation)[0]
     with transaction(city.engine) as session:
         [message] = session.exec(select(Message))
@@ -622,8 +687,6 @@ def _asked_too_long_ago(city: City) -> Inquiry:
         session.add(message)
         inquiries.clarify(session, inquiry)
         inquiry.status_since = now() - timedelta(days=1)
-    workflow.sweep(city.engine)
-    return city.case()
 
 
 def _pressed(city: City, department: str) -> dict[str, Any]:
