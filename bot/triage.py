@@ -426,7 +426,8 @@ class _Decision:
             return False  # an old one: a later matter must not hide behind it
         if prediction is None or prediction.abstained:
             return True
-        return self._responsible(prediction.department) in self._at_work(inquiry)
+        matters = (prediction.department, prediction.also)
+        return not self._at_work(inquiry).isdisjoint(self._responsible(one) for one in matters if one)
 
     def _at_work(self, first: Inquiry) -> set[str]:
         """Where this thread is worked on already."""
@@ -448,7 +449,8 @@ class _Decision:
                 )
         prediction = self.understood.prediction
         if prediction and prediction.also:
-            self._open_second(inquiry, prediction.also)
+            for matter in (prediction.department, prediction.also):  # either may be the new one
+                self._open_second(inquiry, matter)
         self.fixed("follow_up_receipt", inquiry)
 
     def _new_inquiry(self, department_id: str) -> Inquiry:

@@ -763,6 +763,28 @@ def test_a_second_matter_in_a_follow_up_becomes_a_case_once(city: City) -> None:
     }
 
 
+def test_a_message_whose_second_matter_is_worked_on_already_brings_the_first_one_only(city: City) -> None:
+    city.line_says(GARBAGE)
+    city.work()
+    first = city.case()
+    for _ in range(2):
+        city.line_says(TWO_MATTERS)
+        city.work()
+    cases = city.all(Inquiry)
+    assert {(c.department_id, c.linked_to) for c in cases} == {
+        ("waste_environment", None),
+        ("water", first.id),
+    }
+    assert len(cases) == 2
+    assert {m.inquiry_id for m in city.all(Message, Message.direction == "in")} == {first.id}
+    [second] = [c for c in cases if c.linked_to]
+    assert sum(second.receipt_number in text for text in city.line.texts(USER)) == 1
+    assert {d.inquiry_id for d in city.all(Draft, Draft.status == DraftStatus.pending)} == {
+        first.id,
+        second.id,
+    }
+
+
 def test_a_second_matter_that_a_follow_up_opens_is_drafted_once(city: City) -> None:
     city.line_says("水道料金の支払い方法を教えてください")
     city.work()
