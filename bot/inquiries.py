@@ -147,6 +147,19 @@ def beside(session: Session, first: Inquiry) -> list[Inquiry]:
     return list(session.exec(query.order_by(col(Inquiry.id)).with_for_update(key_share=True)))
 
 
+def to_cancel(session: Session, conversation_id: UUID) -> list[Inquiry]:
+    """The current case and its second matters; when no such case is open, the newest thread's second ones."""
+    if first := current(session, conversation_id):
+        return [first, *beside(session, first)]
+    query = select(Inquiry).where(
+        Inquiry.conversation_id == conversation_id,
+        col(Inquiry.status).in_(OPEN_STATUSES),
+        col(Inquiry.linked_to).is_not(None),
+    )
+    second = session.exec(query.order_by(col(Inquiry.created_at).desc())).first()
+    return beside(session, session.get_one(Inquiry, second.linked_to)) if second else []
+
+
 def heard(session: Session, inquiry: Inquiry) -> None:
     """The citizen wrote more: who decides here, or in a case that shares the thread, must see it first."""
     for one in [inquiry, *beside(session, inquiry)]:

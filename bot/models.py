@@ -487,7 +487,7 @@ class OutboxMessage(SQLModel, table=True):
     approval_id: UUID | None = Field(default=None, foreign_key="approval.id", unique=True)
     fixed_text_id: UUID | None = Field(default=None, foreign_key="fixedtext.id")
     cause: str | None = Field(default=None, unique=True)
-    """What a fixed text answers, such as ``message-id:receipt``: the same cause never sends twice."""
+    """What a fixed text answers, such as ``message-id:greeting``: the same cause never sends twice."""
     text: str
     text_sha256: str
     buttons: list[Any] = _json(list)

@@ -259,11 +259,12 @@ class _Decision:
         if city.fixed_text(self.session, key) is None:
             self.open()
             return
+        about = [inquiry.receipt_number] if inquiry else []
         outbox.send_fixed(
             self.session,
             key,
             self.conversation,
-            cause=f"{self.message.id}:{key}",
+            cause=":".join([str(self.message.id), key, *about]),
             inquiry=inquiry,
             buttons=buttons,
             answers=self.message,
@@ -380,14 +381,15 @@ class _Decision:
         self.fixed("person_will_answer", inquiry)
 
     def withdraw(self) -> None:
-        """The citizen cancels the open matter."""
-        inquiry = inquiries.current(self.session, self.conversation.id)
-        if inquiry is None:
+        """The citizen cancels the open matter, or the two of one message; each is named by its number."""
+        cases = inquiries.to_cancel(self.session, self.conversation.id)
+        if not cases:
             self.fixed("greeting")
             return
-        self._attach(inquiry)
-        inquiries.withdraw(self.session, inquiry)
-        self.fixed("withdrawn", inquiry)
+        self._attach(cases[0])
+        for inquiry in cases:
+            inquiries.withdraw(self.session, inquiry)
+            self.fixed("withdrawn", inquiry)
 
     def emergency(self) -> None:
         """Raise the alarm; one that the rules raised at the door is only completed."""
@@ -471,7 +473,7 @@ class _Decision:
         return {**(asdict(prediction) if prediction else {}), **rules}
 
     def _attach(self, inquiry: Inquiry) -> None:
-        self.message.inquiry_id = inquiry.id
+        self.message.inquiry_id = inquiry.linked_to or inquiry.id
         self.session.add(self.message)
         inquiries.heard(self.session, inquiry)
 

@@ -143,6 +143,38 @@ def test_status_person_and_withdrawal_through_the_whole_product(server: Server, 
     assert len(city.all(Inquiry)) == 1
 
 
+TWO_MATTERS = "引っ越すので水道を止めたいです。それと、粗大ごみの回収も予約したいです。"
+
+
+def test_who_cancels_two_matters_cancels_both_and_reads_both_numbers(server: Server, city: City) -> None:
+    city.brain = replace(city.brain, dialogue=server.client())
+    city.line_says(TWO_MATTERS)
+    city.work()
+    numbers = {c.receipt_number for c in city.all(Inquiry)}
+    assert len(numbers) == 2
+    city.line_says("問い合わせを取り消します")
+    city.work()
+    city.deliver_all()
+    assert {c.status for c in city.all(Inquiry)} == {InquiryStatus.withdrawn}
+    told = [text for text in city.line.texts(USER) if "取り下げました" in text]
+    assert all(sum(number in text for text in told) == 1 for number in numbers)
+
+
+def test_a_second_matter_can_be_cancelled_when_the_first_is_answered(server: Server, city: City) -> None:
+    city.brain = replace(city.brain, dialogue=server.client())
+    city.line_says(TWO_MATTERS)
+    city.work()
+    first, desk = city.case(), city.hire("uketsuke")
+    assert desk.post(first, "write", desk.form(first) | {"text": "お答えします。"}).status_code == 303
+    city.line_says("問い合わせを取り消します")
+    city.work()
+    city.deliver_all()
+    [second] = city.all(Inquiry, Inquiry.id != first.id)
+    assert (city.case().status, second.status) == (InquiryStatus.answered, InquiryStatus.withdrawn)
+    assert second.receipt_number in city.line.texts(USER)[-1]
+    assert "問い合わせを取り消します" in desk.page(f"/desk/cases/{second.id}")
+
+
 def test_another_citizens_receipt_number_tells_nothing(server: Server, city: City) -> None:
     city.brain = replace(city.brain, dialogue=server.client())
     city.line_says("転入届に必要なものを教えてください")
