@@ -147,8 +147,11 @@ def beside(session: Session, first: Inquiry) -> list[Inquiry]:
     return list(session.exec(query.order_by(col(Inquiry.id)).with_for_update(key_share=True)))
 
 
-def to_cancel(session: Session, conversation_id: UUID) -> list[Inquiry]:
-    """The current case and its second matters; when no such case is open, the newest thread's second ones."""
+def open_thread(session: Session, conversation_id: UUID) -> list[Inquiry]:
+    """What a citizen means by "my matter": the current case and the second matters told with it.
+
+    When no such case is open, the second matters of the newest thread that are.
+    """
     if first := current(session, conversation_id):
         return [first, *beside(session, first)]
     query = select(Inquiry).where(

@@ -370,19 +370,18 @@ class _Decision:
             self.fixed("status_open", inquiry)
 
     def person(self) -> None:
-        """The citizen wants a person: the department works the case without a draft."""
-        inquiry = inquiries.current(self.session, self.conversation.id)
-        if inquiry:
-            self._attach(inquiry)
+        """The citizen wants a person: the departments work their cases without a draft."""
+        cases = inquiries.open_thread(self.session, self.conversation.id)
+        if cases:
+            self._attach(cases[0])
+        for inquiry in cases or [self._new_inquiry(self._department())]:
             inquiries.supersede(self.session, inquiry)
-        else:
-            inquiry = self._new_inquiry(self._department())
-        inquiries.hand_off(self.session, inquiry, HandOffReason.asked_for_person)
-        self.fixed("person_will_answer", inquiry)
+            inquiries.hand_off(self.session, inquiry, HandOffReason.asked_for_person)
+            self.fixed("person_will_answer", inquiry)
 
     def withdraw(self) -> None:
         """The citizen cancels the open matter, or the two of one message; each is named by its number."""
-        cases = inquiries.to_cancel(self.session, self.conversation.id)
+        cases = inquiries.open_thread(self.session, self.conversation.id)
         if not cases:
             self.fixed("greeting")
             return
@@ -417,9 +416,8 @@ class _Decision:
 
     def attach_to_current(self) -> None:
         """Keep a wordless message with the open case, where a person sees it."""
-        inquiry = inquiries.current(self.session, self.conversation.id)
-        if inquiry:
-            self._attach(inquiry)
+        if cases := inquiries.open_thread(self.session, self.conversation.id):
+            self._attach(cases[0])
 
     def _continues(self, inquiry: Inquiry, prediction: Prediction | None) -> bool:
         if inquiry.status == InquiryStatus.clarifying:

@@ -160,6 +160,20 @@ def test_who_cancels_two_matters_cancels_both_and_reads_both_numbers(server: Ser
     assert all(sum(number in text for text in told) == 1 for number in numbers)
 
 
+def test_who_wants_a_person_gets_one_for_both_matters(server: Server, city: City) -> None:
+    city.brain = replace(city.brain, dialogue=server.client())
+    city.line_says(TWO_MATTERS)
+    city.work()
+    city.line_says("職員と話したいです")
+    city.work()
+    assert [c.hand_off_reason for c in city.all(Inquiry)] == [HandOffReason.asked_for_person] * 2
+    first, desk = city.case(), city.hire("uketsuke")
+    assert desk.post(first, "write", desk.form(first) | {"text": "お答えします。"}).status_code == 303
+    city.line_says("職員と話したいです")
+    city.work()
+    assert len(city.all(Inquiry)) == 2, "the second matter is the one that is still open"
+
+
 def test_a_second_matter_can_be_cancelled_when_the_first_is_answered(server: Server, city: City) -> None:
     city.brain = replace(city.brain, dialogue=server.client())
     city.line_says(TWO_MATTERS)
