@@ -53,7 +53,7 @@ def _plain(text: str) -> str:
 def join(session: Session, inquiry: Inquiry) -> None:
     """Put a new case beside those of its department that tell of the same thing, if there are any."""
     text = inquiries.words(session, inquiry)
-    if inquiry.emergency or not text:
+    if inquiry.emergency or inquiry.incident_left or not text:
         return
     for other_text, other in _recent(session, inquiry):
         if alike(text, other_text) and _held(session, other):

@@ -131,6 +131,9 @@ def test_leaving_is_one_press_and_for_good(city: City, desk: Desk) -> None:
     assert city.case(THIRD).incident_id is None
     assert city.all(AuditEntry, AuditEntry.action == "leave_incident")
     assert len(city.all(Draft)) >= 3
+    with transaction(city.engine) as session:
+        incidents.join(session, session.get_one(Inquiry, cases[2].id))  # as a late press on its buttons does
+    assert city.case(THIRD).incident_id is None
 
 
 def _transfer(city: City, desk: Desk, case: Inquiry) -> Inquiry:
