@@ -3,8 +3,10 @@
 import re
 import threading
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +34,34 @@ _PLEASANTRY = re.compile(
 )
 _BRACKET = re.compile(r"([()（）])")
 _PAIR_RUN = re.compile(r"\w+")
+_MOST_BYTES = 49_149
+"""Sudachi refuses more, and a third more of its own normalised text."""
+_MOST_BYTES_OF_ONE = 33
+"""NFKC makes ﷺ eighteen letters, and nothing larger."""
 _local = threading.local()
 
 
 def tokens(text: str) -> list[Any]:
-    """Morphemes of a text of at most 15,000 characters (SudachiPy, smallest units)."""
-    return list(_tokenizer().tokenize(text[:15_000]))
+    """Morphemes of a text, or of as much of its beginning as Sudachi takes (smallest units)."""
+    return list(_tokenizer().tokenize(_beginning(text)))
 
 
 def long_tokens(text: str) -> list[Any]:
     """As `tokens`, longest units, so that their readings fit; joined surfaces are the text again."""
     # The dictionary takes 「書(はがき)」 for a word with its reading, so brackets are cut off first.
-    parts = [part for part in _BRACKET.split(text[:15_000]) if part]
+    parts = [part for part in _BRACKET.split(_beginning(text)) if part]
     return [m for part in parts for m in _tokenizer().tokenize(part, SplitMode.C)]
+
+
+def _beginning(text: str) -> str:
+    text = text[:_MOST_BYTES]
+    if len(text) * _MOST_BYTES_OF_ONE <= _MOST_BYTES:
+        return text
+    return text[: bisect_right(list(accumulate(map(_bytes, text))), _MOST_BYTES)]
+
+
+def _bytes(char: str) -> int:
+    return max(len(char.encode()), len(unicodedata.normalize("NFKC", char.lower()).encode()))
 
 
 def _tokenizer() -> Any:  # noqa: ANN401

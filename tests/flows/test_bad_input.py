@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from bot.db import make_engine
 from bot.models import EventStatus, HandOffReason, InboundEvent, Inquiry, Message, Role
-from tests.city import USER, City, open_city
+from tests.city import USER, City, Desk, open_city
 from tests.platforms.line import Line
 
 
@@ -95,6 +95,13 @@ def test_any_text_becomes_a_stored_message_and_ends_somewhere_a_person_sees(city
     assert "\x00" not in message.text
     boss = city.hire("kakaricho", role=Role.supervisor)
     assert city.all(Inquiry) or "案件になっていない発言" in boss.page("/supervise")
+
+
+@pytest.mark.parametrize("char", ["😀", "𠮷"])
+def test_a_case_of_five_long_messages_in_large_characters_opens(city: City, desk: Desk, char: str) -> None:
+    city.line_says("転入届に必要なものを教えてください", *[char * 2_500] * 5)
+    city.work()
+    assert char * 2_500 in desk.page(f"/desk/cases/{city.case().id}")
 
 
 def test_a_sticker_alone_gets_a_fixed_text_and_is_seen(city: City) -> None:
