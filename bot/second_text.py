@@ -140,6 +140,15 @@ def in_easy_japanese(body: str, frame: SecondFrame, department: Department, rece
     return ruby.bracketed(frame.around(text, department, receipt_number))
 
 
+def by_rule(
+    frame: Frame, frames: Frames, department: Department, receipt_number: str
+) -> Callable[[str], str]:
+    """What makes the whole second text in やさしい日本語 of a case's Japanese text."""
+    return lambda japanese: in_easy_japanese(
+        frame.body_of(japanese, department, receipt_number), frames[EASY], department, receipt_number
+    )
+
+
 def attacher(city_dir: Path) -> Callable[[Session, UUID], None]:
     """`attach_easy` with the city's frames, for the worker."""
     frame, frames = load_frame(city_dir), load_frames(city_dir)
@@ -157,8 +166,7 @@ def attach_easy(session: Session, inquiry_id: UUID, frame: Frame, frames: Frames
         return
     inquiry = session.get_one(Inquiry, inquiry_id)
     department = session.get_one(Department, inquiry.department_id)
-    body = frame.body_of(draft.text, department, inquiry.receipt_number)
-    text = in_easy_japanese(body, frames[EASY], department, inquiry.receipt_number)
+    text = by_rule(frame, frames, department, inquiry.receipt_number)(draft.text)
     _keep(session, draft, Second(EASY, text, digest(draft.text)), draft.text, frames)
 
 
@@ -281,14 +289,30 @@ Found = tuple[str, str, bool, str, tuple[int, int]]
 """Kind, words, whether it blocks, the remark, and where: characters in the second text."""
 
 
+def typed_into(text: str, second: Second | None, stored: Second | None, made: Callable[[str], str]) -> bool:
+    """Whether a person wrote into the やさしい日本語 on their screen.
+
+    The stored one may be newer than what they read: it is made anew when the model's wording comes.
+
+    Args:
+        text: The Japanese text on the screen.
+        second: The second text on the screen.
+        stored: The one that is kept with the draft.
+        made: `by_rule` of the case.
+    """
+    if second is None or stored is None or {second.kind, stored.kind} != {EASY}:
+        return False
+    own = plain(second.text)
+    return own != plain(stored.text) and own != plain(made(plain(text)))
+
+
 def findings(
-    text: str, second: Second | None, frames: Frames, stored: Second | None = None
+    text: str, second: Second | None, frames: Frames, *, typed: bool = False
 ) -> list[dict[str, Any]]:
     """What a person must confirm, or may mend, in a second text; hard ones block, as in `bot.checking`.
 
-    Rules made the stored やさしい日本語; no rule compares what a person wrote into it with the Japanese text.
-    ``start`` and ``end`` are UTF-16 units in the second text; of what it lacks, in the Japanese one
-    (``in_japanese``).
+    No rule compares what a person has ``typed`` into やさしい日本語 with the Japanese text. ``start`` and
+    ``end`` are UTF-16 units in the second text; of what it lacks, in the Japanese one (``in_japanese``).
     """
     if second is None or second.kind not in frames:
         return []
@@ -303,7 +327,7 @@ def findings(
     found += [_surplus(value, place_of(value, own, second.kind)) for value in _once(extra)]
     if second.kind == EASY:
         found += [(r.kind, r.text, False, r.message_ja, (r.start, r.end)) for r in check_easy(own)]
-        if stored and stored.kind == EASY and plain(stored.text) != own:
+        if typed:
             message = "やさしい日本語の文を直しました。日本語の文面と同じ内容か、確かめましたか。"
             found.append(("second_edited", "", True, message, whole))
     else:
@@ -365,6 +389,7 @@ def page_values(
     frames: Frames,
     llm: Llm | None,
     *,
+    made: Callable[[str], str],
     language: str,
     bundled: bool,
 ) -> dict[str, Any]:
@@ -376,13 +401,14 @@ def page_values(
         stored: The one that is kept with the draft.
         frames: The city's.
         llm: The model at hand.
+        made: `by_rule` of the case.
         language: The conversation's.
         bundled: Whether the model is the small one that comes with the product.
     """
     others = [frame for kind, frame in frames.items() if kind not in (EASY, language)]
     return {
         "second": second,
-        "second_findings": findings(text, second, frames, stored),
+        "second_findings": findings(text, second, frames, typed=typed_into(text, second, stored, made)),
         "second_frame": frames.get(second.kind) if second else None,
         "second_ruby": ruby.pieces_of(second.text) if second and second.kind == EASY else [],
         "own_language": frames.get(language),
@@ -396,6 +422,16 @@ def is_bundled(settings: Settings) -> bool:
     return settings.llm_model == "embedded" and settings.llm_model_path is None
 
 
-def also_checked(check: Checker, second: Second | None, frames: Frames) -> Checker:
+def also_checked(
+    session: Session, check: Checker, second: Second | None, frame: Frame, frames: Frames
+) -> Checker:
     """The check of a Japanese text, and the second text's with it."""
-    return lambda text, draft: check(text, draft) + findings(text, second, frames, of_draft(draft))
+
+    def found(text: str, draft: Draft) -> list[dict[str, Any]]:
+        inquiry = session.get_one(Inquiry, draft.inquiry_id)
+        department = session.get_one(Department, inquiry.department_id)
+        made = by_rule(frame, frames, department, inquiry.receipt_number)
+        typed = typed_into(text, second, of_draft(draft), made)
+        return check(text, draft) + findings(text, second, frames, typed=typed)
+
+    return found

@@ -236,14 +236,15 @@ def _source_values(
 
 def second_values(request: Request, case: reports.Case, text: str, second: Second | None) -> dict[str, Any]:
     """The second text's part of the screen: as typed, or as stored with the draft that is shown."""
-    state = request.app.state
+    state, city = request.app.state, request.app.state.city
     stored = second_text.of_draft(case.draft) if case.draft else None
     return second_text.page_values(
         text,
         second or stored,
         stored,
-        state.city.seconds,
+        city.seconds,
         state.llm,
+        made=second_text.by_rule(city.frame, city.seconds, case.department, case.inquiry.receipt_number),
         language=case.conversation.language,
         bundled=second_text.is_bundled(state.settings),
     )
@@ -320,7 +321,7 @@ def approve(
             draft_id,
             text=text,
             seen_version=version,
-            check=second_text.also_checked(checker, second, city.seconds),
+            check=second_text.also_checked(decision.session, checker, second, city.frame, city.seconds),
             confirmed=confirmed or (),
             below=second_text.below(text, second, city.seconds),
             **told,

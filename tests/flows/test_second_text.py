@@ -148,19 +148,60 @@ def test_what_a_person_wrote_into_easy_japanese_must_be_confirmed(city: City, de
     assert [f["kind"] for f in city.all(Approval)[0].confirmed] == ["second_edited"]
 
 
+def _drafted_always(city: City, desk: Desk) -> dict[str, Any]:
+    """The form with the verbatim draft, in a city that wants やさしい日本語 on every reply."""
+    city.writer = replace(city.writer, attach=second_text.attacher(DATA), llm=None)
+    form = _asked(city, desk)
+    html = desk.page(f"/desk/cases/{city.case().id}")
+    area = AREA.search(html)
+    assert area
+    second = {name: unescape(value) for name, value in FIELDS.findall(html)}
+    return {**form, **second, "second_text": unescape(area[1]).removeprefix("\n")}
+
+
+def _reworded(city: City, model: FakeEndpoint) -> None:
+    """The model's wording of the same sentences arrives."""
+    model.reply = lambda body: "また、".join(given_sentences(body))
+    writer = replace(city.writer, llm=Llm(model.url, "site-model", "", timeout_seconds=20.0))
+    assert drafting.improve(city.engine, city.case().id, city.case().version, writer)
+
+
 def test_what_a_person_took_away_does_not_come_back_with_the_models_wording(
     writing: City, model: FakeEndpoint
 ) -> None:
     desk = writing.hire("tantou")
-    writing.writer = replace(writing.writer, attach=second_text.attacher(DATA), llm=None)
-    form = _asked(writing, desk)
+    form = _drafted_always(writing, desk)
     assert [d.second_kind for d in writing.all(Draft)] == ["easy"]
     _with(writing, desk, form, "")
-    writer = replace(writing.writer, llm=Llm(model.url, "site-model", "", timeout_seconds=20.0))
-    model.reply = lambda body: "".join(given_sentences(body))
-    case = writing.case()
-    assert drafting.improve(writing.engine, case.id, case.version, writer)
+    _reworded(writing, model)
     assert [(d.origin, d.second_kind) for d in writing.all(Draft)] == [("model", "")]
+
+
+def test_who_read_both_texts_may_send_them_though_the_models_wording_came(
+    writing: City, model: FakeEndpoint
+) -> None:
+    desk = writing.hire("tantou")
+    form = _drafted_always(writing, desk)
+    _reworded(writing, model)
+    [draft] = writing.all(Draft)
+    assert draft.second_text != form["second_text"], "made anew of the model's wording"
+    assert not KEY.findall(desk.post(writing.case(), "second/check", form).text)
+    assert _approve(writing, desk, form).status_code == 303
+    [approval] = writing.all(Approval)
+    assert approval.text.endswith(form["second_text"].replace("\r\n", "\n").strip())
+    assert approval.confirmed == []
+
+
+def test_what_a_person_wrote_must_be_confirmed_also_when_the_models_wording_came(
+    writing: City, model: FakeEndpoint
+) -> None:
+    desk = writing.hire("tantou")
+    form = _drafted_always(writing, desk)
+    _reworded(writing, model)
+    form["second_text"] = form["second_text"].replace("です。", "では ありません。", 1)
+    refused = _approve(writing, desk, form)
+    assert refused.status_code == 422
+    assert "やさしい日本語の文を直しました" in refused.text
 
 
 def test_both_texts_share_the_limit_of_one_message(city: City, desk: Desk) -> None:
