@@ -1,7 +1,7 @@
 """One draft for one case: the responder makes the body, the city's frame goes around it."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -165,7 +165,7 @@ def improve(engine: Engine, inquiry_id: UUID, version: int, writer: Writer) -> b
             return False  # a caseworker was faster, or this job runs for the second time
         text = inquiries.words(session, inquiry)
         own, tone = register(session, writer.frame.city), Wish(**inquiry.wish).tone
-    first = compose([stored_passage(p) for p in row.passages], register=own, tone=tone)
+    first = verbatim(row, own, tone)
     again = TIMED_OUT in row.flags
     known = [flag for flag in row.flags if flag != TIMED_OUT]
     first = replace(first, flags=tuple(dict.fromkeys((*known, *first.flags))))
@@ -300,14 +300,14 @@ def stream_rewording(
         raise DraftNotPending
     department = session.get_one(Department, inquiry.department_id)
     own, tone = register(session, frame.city), Wish(**inquiry.wish).tone
-    verbatim = compose([stored_passage(p) for p in draft_row.passages], register=own, tone=tone)
+    first = verbatim(draft_row, own, tone)
     around = partial(frame.around, department=department, receipt_number=inquiry.receipt_number)
     generation, worded_already = inquiry.generation, draft_row.origin == "model"
-    if not to_join(verbatim.passages):
+    if not to_join(first.passages):
         raise TextRefused("言い換える文がありません。一つの文や箇条書きは、記事のまま使います。")
 
     def finish(rewrite: Rewrite) -> Piece:
-        better = take(verbatim, llm, rewrite, own, tone)
+        better = take(first, llm, rewrite, own, tone)
         text = around(better.body)
         if worded_already and better.origin != "model":
             return Piece("", "refused", (*better.flags, "")[0])  # the accepted wording stays
@@ -318,7 +318,7 @@ def stream_rewording(
         return Piece(text, "accepted" if better.origin == "model" else "refused", (*better.flags, "")[0])
 
     begin = around("\0").partition("\0")[0]
-    return _pieces(begin, llm.stream(to_join(verbatim.passages)), finish)
+    return _pieces(begin, llm.stream(to_join(first.passages)), finish)
 
 
 def _pieces(
@@ -334,6 +334,43 @@ def _pieces(
         yield Piece("", "refused", MODEL_FLAGS[type(error)])
     finally:
         stream.close()
+
+
+def restore_verbatim(session: Session, inquiry_id: UUID, text: str, frame: Frame) -> bool:
+    """Give a reworded draft the articles' sentences back, if these are what a person has read and sends.
+
+    The rewording comes without a word while they read (`improve`): the record must not say that the sent text
+    is the model's, changed by hand. What the model wrote stays in the draft's ``model``.
+
+    Args:
+        session: The caller's transaction, which is taken back when the approval is refused.
+        inquiry_id: The case.
+        text: What the person sends, as their browser has it.
+        frame: Goes around the body.
+
+    Returns:
+        Whether it did.
+    """
+    draft_row = inquiries.pending_draft(session, inquiry_id)
+    sent = text.replace("\r\n", "\n").strip()
+    if draft_row is None or draft_row.origin != "model" or sent == draft_row.text.strip():
+        return False
+    inquiry = session.get_one(Inquiry, inquiry_id)
+    department = session.get_one(Department, inquiry.department_id)
+    first = verbatim(draft_row, register(session, frame.city), Wish(**inquiry.wish).tone)
+    whole = frame.around(first.body, department, inquiry.receipt_number)
+    if sent != whole.strip():
+        return False
+    draft_row.text, draft_row.origin, draft_row.ready = whole, first.origin, first.ready
+    draft_row.sentences = [asdict(sentence) for sentence in first.sentences]
+    draft_row.findings = [asdict(finding) for finding in first.findings]
+    session.add(draft_row)
+    return True
+
+
+def verbatim(draft_row: Draft, own: Register, tone: Tone) -> DraftResult:
+    """A draft in the articles' own sentences, whatever wording it has now."""
+    return compose([stored_passage(p) for p in draft_row.passages], register=own, tone=tone)
 
 
 def stored_passage(stored: dict[str, Any]) -> Passage:

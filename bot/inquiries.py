@@ -619,6 +619,7 @@ def approve(
         draft=draft.id,
         outbox=row.id,
         text_sha256=row.text_sha256,
+        origin=draft.origin,
         edited=text != draft.text,
         second=bool(below),
         confirmed=len(hard),

@@ -315,6 +315,8 @@ def approve(
     def verb() -> None:
         others = _seen_versions(also or ())
         inquiries.hold(decision.session, [inquiry_id, *others])
+        if drafting.restore_verbatim(decision.session, inquiry_id, text, city.frame):
+            second_text.attach_easy(decision.session, inquiry_id, city.frame, city.seconds)
         checker = checking.checker(decision.session, city.frame)
         row = inquiries.approve(
             decision.session,

@@ -1,18 +1,20 @@
 """The record of a draft: what made it, what it stood on, who decided, what was changed."""
 
 import json
+from dataclasses import replace
 from html import unescape
 
 import pytest
 from sqlmodel import col, select
 
-from bot import modes, records
+from bot import drafting, modes, records, second_text
 from bot.db import transaction
 from bot.models import AuditEntry, Draft, DraftingMode, KnowledgeArticle, Role, Staff
 from responders.llm import HASH_MARK
-from tests.city import USER, City, Desk
+from tests.city import DATA, USER, City, Desk
 from tests.flows.test_review import KEY
-from tests.responders.conftest import FakeEndpoint
+from tests.flows.test_second_text import second_on_screen
+from tests.responders.conftest import FakeEndpoint, given_sentences
 
 ASK = "粗大ごみの出し方を教えてください"
 SHA = "ab12" * 16
@@ -96,6 +98,43 @@ def test_an_unchanged_approval_says_so_and_a_return_says_why(writing: City) -> N
     page = _record(writing, desk)
     assert "変更なし(下書きのまま送りました)" in page
     assert "職員が書いた文" in page
+
+
+def _read_before_the_rewording(city: City, desk: Desk, model: FakeEndpoint) -> dict[str, str]:
+    """The form with the verbatim draft; the model's wording came after it was opened."""
+    llm, model.reply = city.writer.llm, lambda body: "また、".join(given_sentences(body))
+    city.writer = replace(city.writer, llm=None, attach=second_text.attacher(DATA))
+    _asked(city, desk)
+    form = desk.form(city.case()) | second_on_screen(desk, city.case())
+    writer = replace(city.writer, llm=llm)
+    assert drafting.improve(city.engine, city.case().id, city.case().version, writer)
+    assert desk.form(city.case())["text"] != form["text"]
+    return form
+
+
+def test_a_verbatim_text_sent_after_the_rewording_came_is_no_edited_wording_of_the_model(
+    writing: City, model: FakeEndpoint
+) -> None:
+    desk = writing.hire("tantou")
+    form = _read_before_the_rewording(writing, desk, model)
+    assert desk.post(writing.case(), "approve", form).status_code == 303
+    page = _record(writing, desk)
+    assert "変更なし(下書きのまま送りました)" in page
+    assert "変更なし(この文のまま送りました)" in page, "the second text"
+    assert "記事の文のまま(AIの言い換えは使っていません)" in page
+    assert "AIが整えた文" not in page
+    [entry] = writing.all(AuditEntry, AuditEntry.action == "approve")
+    told = json.loads(entry.details)
+    assert (told["edited"], told["origin"]) == (False, "template")
+    [draft] = writing.all(Draft)
+    assert draft.model["gate"]["passed"], "what the model wrote stays on record"
+
+
+def test_a_refused_approval_leaves_the_rewording_where_it_was(writing: City, model: FakeEndpoint) -> None:
+    desk = writing.hire("tantou")
+    form = _read_before_the_rewording(writing, desk, model)
+    assert desk.post(writing.case(), "approve", {**form, "version": "1"}).status_code == 409
+    assert [d.origin for d in writing.all(Draft)] == ["model"]
 
 
 def test_only_who_may_see_the_case_reads_its_record_and_reading_is_logged(writing: City) -> None:

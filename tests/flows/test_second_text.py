@@ -151,12 +151,16 @@ def test_what_a_person_wrote_into_easy_japanese_must_be_confirmed(city: City, de
 def _drafted_always(city: City, desk: Desk) -> dict[str, Any]:
     """The form with the verbatim draft, in a city that wants やさしい日本語 on every reply."""
     city.writer = replace(city.writer, attach=second_text.attacher(DATA), llm=None)
-    form = _asked(city, desk)
-    html = desk.page(f"/desk/cases/{city.case().id}")
+    return _asked(city, desk) | second_on_screen(desk, city.case())
+
+
+def second_on_screen(desk: Desk, case: Inquiry) -> dict[str, str]:
+    """The fields of the second text as the case's screen has them."""
+    html = desk.page(f"/desk/cases/{case.id}")
     area = AREA.search(html)
     assert area
     second = {name: unescape(value) for name, value in FIELDS.findall(html)}
-    return {**form, **second, "second_text": unescape(area[1]).removeprefix("\n")}
+    return {**second, "second_text": unescape(area[1]).removeprefix("\n")}
 
 
 def _reworded(city: City, model: FakeEndpoint) -> None:
