@@ -3,14 +3,15 @@
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
+from bot.articles import in_force
 from bot.drafting import Frame, register, stored_passage
 from bot.inquiries import PAST, Checker
-from bot.models import Department, Draft, Inquiry, Staff
+from bot.models import Department, Draft, Inquiry, KnowledgeArticle, Staff
 from bot.privacy import MARKS, bare, find
 from channels.message import utf16_units
 from responders.checks import DOCUMENT, Finding, check, support
@@ -71,7 +72,8 @@ def review(session: Session, frame: Frame, text: str, draft: Draft) -> Review:
         return Review([], [])
     passages = [stored_passage(stored) for stored in draft.passages]
     bodies = split_sentences(body)
-    found = check(bodies, passages, register(session, frame.city))
+    own = replace(register(session, frame.city), urls=_pages(session, passages))
+    found = check(bodies, passages, own)
     places = list(_places(text, bodies))
     sentences = [
         _reviewed(number, sentence, place, found, text, passages)
@@ -82,6 +84,13 @@ def review(session: Session, frame: Frame, text: str, draft: Draft) -> Review:
     # A phone number of no source is a finding of the sentence's already.
     personal = _personal(text, articles, ("card", "email"))
     return Review(sentences, [*whole, *personal, *_staff_names(session, text, articles)])
+
+
+def _pages(session: Session, passages: Sequence[Passage]) -> frozenset[str]:
+    """The public pages of cited articles: the screen links to them, so a person may name them."""
+    cited = {passage.article for passage in passages}
+    query = select(KnowledgeArticle.url).where(in_force(), col(KnowledgeArticle.article).in_(cited))
+    return frozenset(session.exec(query)) - {""}
 
 
 def review_by_hand(session: Session, frame: Frame, text: str, inquiry: Inquiry) -> Review:

@@ -64,6 +64,31 @@ def test_a_confirmation_counts_for_its_words_only(city: City, desk: Desk) -> Non
     assert desk.post(city.case(), "approve", other).status_code == 422
 
 
+def _with_address(form: dict[str, str], address: str) -> dict[str, str]:
+    """The form with an address in the body's last sentence."""
+    body, closing = form["text"].rsplit("。\n\nご不明", 1)
+    return {**form, "text": f"{body}「{address}」。\n\nご不明{closing}"}
+
+
+def test_the_cited_articles_own_page_may_be_named(city: City, desk: Desk) -> None:
+    form = _with_lies(city, desk)
+    page = unescape(desk.page(f"/desk/cases/{city.case().id}"))
+    shown = re.search(r'href="(https://www\.city\.minato\.example/[^"]+)"[^>]*>市の該当ページ', page)
+    assert shown
+    named = _with_address(form, shown[1])
+    piece = unescape(desk.post(city.case(), "check", named).text)
+    assert f"URL「{shown[1]}」は市のものですが、根拠の記事にはありません。" in piece
+    assert not KEY.findall(piece)
+
+    for other in (f"{shown[1]}/2024", "https://www.city.minato.example/tax", "https://example.com/"):
+        piece = unescape(desk.post(city.case(), "check", _with_address(form, other)).text)
+        assert f"URL「{other}」が根拠の記事にありません。" in piece
+        assert KEY.findall(piece)
+
+    assert desk.post(city.case(), "approve", named).status_code == 303
+    assert shown[1] in city.all(Approval)[0].text
+
+
 def test_personal_data_and_style_are_pointed_out(city: City, desk: Desk) -> None:
     form = _with_lies(city, desk, "連絡先はtaro@example.jpである。")
     piece = desk.post(city.case(), "check", form).text
