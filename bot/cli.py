@@ -445,7 +445,12 @@ def evaluate_routing(data: Path | None, pictures: Path | None) -> None:
     settings = _settings()
     path = data or settings.city_dir / "inquiries" / "test.jsonl"
     frozen = plain_encoder_dir(settings)
-    report = run(_champion(settings), path, backbone=frozen if frozen.exists() else None)
+    report = run(
+        _champion(settings),
+        path,
+        backbone=frozen if frozen.exists() else None,
+        coverage=settings.routing_coverage,
+    )
     if pictures:
         pictures.mkdir(parents=True, exist_ok=True)
         (pictures / "reliability.svg").write_text(reliability_svg(report["curves"]["reliability"]))

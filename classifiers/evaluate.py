@@ -65,6 +65,7 @@ def evaluate(
     train_path: Path | None = None,
     backbone: Path | None = None,
     simpler: bool = True,
+    coverage: float | None = None,
 ) -> dict[str, Any]:
     """Measure a trained folder on labelled messages, one message per call as in service.
 
@@ -74,6 +75,7 @@ def evaluate(
         train_path: What the simpler models learn from; default train.jsonl beside the test set, if there.
         backbone: With it, the frozen encoder with a logistic regression is measured too.
         simpler: Whether to learn and measure the simpler models at all.
+        coverage: What the sets promise, as `DepartmentClassifier` takes it.
 
     Returns:
         ``model`` (Japanese messages with one matter): n, accuracy, macro_f1, macro_f1_of_5 (labels with
@@ -87,7 +89,7 @@ def evaluate(
         ModelNotLoaded: See `DepartmentClassifier`.
         BadDataset: See `load_cases`.
     """
-    classifier = DepartmentClassifier(folder)
+    classifier = DepartmentClassifier(folder, coverage=coverage)
     everything = load_cases(test_path)
     found = dict(zip(everything, classifier.predict_many([c.text for c in everything]), strict=True))
     cases = [case for case in everything if not case.also and case.language == "ja"]

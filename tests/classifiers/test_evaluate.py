@@ -15,6 +15,15 @@ from classifiers.errors import BadDataset
 from classifiers.evaluate import evaluate, evaluate_safety, load_cases
 
 
+def test_another_promise_makes_other_sets(trained: Path, data_dir: Path) -> None:
+    test = data_dir / "inquiries" / "test.jsonl"
+    low, high = (
+        evaluate(trained, test, simpler=False, coverage=promised)["model"]["mean_set_size"]
+        for promised in (0.5, 0.99)
+    )
+    assert low < high
+
+
 def test_one_table_with_the_simpler_models(
     trained: Path, data_dir: Path, tiny_hub: Path, cache_dir: Path
 ) -> None:
