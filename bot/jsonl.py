@@ -1,7 +1,9 @@
 """JSON Lines in and out for the command line: a bad line becomes a typed error and the rest goes on."""
 
 import json
+import math
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
@@ -11,15 +13,19 @@ class BadLine(ValueError):
 
 
 def read(stream: IO[bytes]) -> Iterator[tuple[int, dict[str, Any] | BadLine]]:
-    """Every line with its number from 1; an unreadable one as its error. Blank lines are skipped."""
+    """Every line with its number from 1; an unreadable one as its error. Blank lines are skipped.
+
+    Windows writes a mark of three bytes before the first line.
+    """
     for number, raw in enumerate(stream, 1):
+        raw = raw.removeprefix(BOM_UTF8) if number == 1 else raw
         if raw.strip():
             yield number, _parse(raw)
 
 
 def _parse(raw: bytes) -> dict[str, Any] | BadLine:
     try:
-        value = json.loads(raw.decode("utf-8"))
+        value = json.loads(raw.decode("utf-8"), parse_float=_finite, parse_constant=_finite)
     except UnicodeDecodeError as reason:
         return BadLine(f"not UTF-8 at byte {reason.start}")
     except (ValueError, RecursionError) as reason:
@@ -27,6 +33,13 @@ def _parse(raw: bytes) -> dict[str, Any] | BadLine:
     if not isinstance(value, dict) or not isinstance(value.get("text"), str):
         return BadLine('an object with "text" is needed')
     return value
+
+
+def _finite(written: str) -> float:
+    """A number that JSON can write again: 1e999 and NaN are none."""
+    if not math.isfinite(number := float(written)):
+        raise ValueError(f"{written} is no number of JSON")
+    return number
 
 
 def answer_each(stream: IO[bytes], answer: Callable[[str], dict[str, Any]], out: IO[str] = sys.stdout) -> int:

@@ -119,6 +119,16 @@ def test_an_error_of_any_kind_in_one_line_does_not_stop_the_next(tmp_path: Path)
     assert (first["error"], first["line"], second) == ("RuntimeError", 1, {"id": 2, "ok": "b"})
 
 
+def test_a_windows_files_first_line_counts_and_an_endless_number_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"id":1,"text":"a"}\n{"id":1e999,"text":"b"}\n{"id":NaN,"text":"c"}\n')
+    with path.open("rb") as stream, (tmp_path / "out").open("w") as out:
+        assert answer_each(stream, lambda text: {"ok": text}, out) == 2
+    first, *others = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert first == {"id": 1, "ok": "a"}
+    assert [(one["id"], one["error"]) for one in others] == [(None, "BadLine"), (None, "BadLine")]
+
+
 FAQ = {"question": "手数料は？", "answer": "300円です。", "department": "tax"}
 
 
