@@ -406,6 +406,14 @@ def _folder(city: City) -> Path:
         return learning.champion_folder(session, city.settings)
 
 
+def test_what_a_challenger_makes_worse_is_named_in_japanese(city: City, challenger: RoutingModel) -> None:
+    with transaction(city.engine) as session:
+        row = session.get_one(RoutingModel, challenger.id)
+        row.metrics = {**row.metrics, "worse": ["water", "small_talk", "emergency"], "better": False}
+    page = city.hire("kakaricho", role=Role.supervisor).page("/supervise/routing")
+    assert "上下水道課 あいさつ・雑談 緊急の検知" in " ".join(page.split())
+
+
 def test_a_challenger_predicts_silently_until_a_supervisor_promotes_it(
     city: City, challenger: RoutingModel
 ) -> None:
