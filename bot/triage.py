@@ -291,12 +291,11 @@ class _Decision:
         self._route(inquiry, prediction)
         out_of_scope = prediction is not None and prediction.department == "out_of_scope"
         self.fixed("out_of_scope" if out_of_scope else self._receipt(), inquiry)
-        if prediction and prediction.also:
-            self._open_second(inquiry, prediction.also)
+        self._open_second(inquiry, prediction.also if prediction else "")
 
     def _open_second(self, first: Inquiry, also: str) -> None:
-        """The message holds a second matter: a case of its own with the same thread."""
-        department_id = self._responsible(also)
+        """The message holds a second matter, if any: a case of its own with the same thread."""
+        department_id = self._responsible(also) if also else FRONT_DESK
         if department_id in {FRONT_DESK, *self._at_work(first)}:
             return
         second = inquiries.open_inquiry(
@@ -413,6 +412,7 @@ class _Decision:
             inquiry.department_id = self._department()
             self._route(inquiry, self.understood.prediction)
             self.fixed(self._receipt(), inquiry)
+            self._open_second(inquiry, self.understood.prediction.also)
 
     def attach_to_current(self) -> None:
         """Keep a wordless message with the open case, where a person sees it."""

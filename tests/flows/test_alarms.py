@@ -298,17 +298,18 @@ class Certain:
     """The real classifier, certain that nothing is an emergency."""
 
     real: triage.Classifier
+    also: str = ""
 
     def predict(self, text: str) -> Prediction:
-        return replace(self.real.predict(text), calm=True, emergency=False)
+        return replace(self.real.predict(text), calm=True, emergency=False, also=self.also)
 
     def remarks(self, text: str, prediction: Prediction) -> dict[str, Any]:
         return self.real.remarks(text, prediction)
 
 
-def _certain(city: City) -> None:
+def _certain(city: City, also: str = "") -> None:
     assert city.brain.classifier
-    city.brain = replace(city.brain, classifier=Certain(city.brain.classifier))
+    city.brain = replace(city.brain, classifier=Certain(city.brain.classifier, also))
 
 
 def test_a_rule_that_a_certain_model_calms_stays_on_record(city: City) -> None:
@@ -326,6 +327,15 @@ def test_a_rule_that_a_certain_model_calms_stays_on_record(city: City) -> None:
     [entry] = city.all(AuditEntry, AuditEntry.action == "calm_alarm")
     assert '"gas"' in entry.details
     assert any(case.receipt_number in text for text in city.line.texts(USER))
+
+
+def test_a_calmed_message_has_its_second_matter_too(city: City) -> None:
+    _certain(city, also="water")
+    city.line_says("ガス臭いです。それと、市民税の納付書をなくしました。")
+    city.work()
+    first, second = sorted(city.all(Inquiry), key=lambda one: one.receipt_number)
+    assert (first.emergency, first.department_id) == (False, "tax")
+    assert (second.department_id, second.linked_to) == ("water", first.id)
 
 
 def test_an_alarm_that_reached_everybody_and_was_calmed_is_its_department_s_again(city: City) -> None:
