@@ -75,17 +75,26 @@ _RESTRICTIONS = (
         r"(?<!でき)(?<!きる)だけ(?!で[なは])|しか(?!し)"
     ),
     re.compile("原則|基本的に"),
-    # A source that names other days too has rows, of which a draft may leave some out.
-    re.compile("(?:平日|月曜日?(?:から|[~〜-])金曜)(?!.*(?:土曜|日曜|休日|祝))"),
-    re.compile(r"(?<![一-龥])約(?=\d)|およそ|だいたい|大体|程度|(?<![先後])ほど(?!こ)|[くぐ]らい"),
+    re.compile(
+        r"(?<![一-龥])約(?=\d)|およそ|だいたい|大体|(?<=[\d月日間年週分円回人枚件時歳])(?:程度|ほど|[くぐ]らい|前後)"
+    ),
     re.compile(r"各(?=\d)|ずつ|それぞれ"),
 )
 """Words of one row limit a statement alike: none of them may be lost or added."""
-_EITHER = re.compile("または|又は|もしくは|あるいは|いずれか")
-_BOTH = re.compile(r"および|及び|ならびに|並びに|かつ|(?<=[一-龥ァ-ヶー])と(?=[一-龥ァ-ヶー])")
-_DUE = (re.compile("期限|締め?切|納期|最終日"), re.compile("開始|始ま|施行|スタート"))
+_EITHER = re.compile(
+    r"または|又は|もしくは|あるいは|いずれか|どちらか|(?<=[一-龥ァ-ヶー])か(?=[、一-龥ァ-ヶー])"
+)
+_BOTH = re.compile(
+    r"および|及び|ならびに|並びに|かつ|(?<=[一-龥ァ-ヶー])と(?![同異判認違別比])(?=[一-龥ァ-ヶー])"
+)
+_TO = re.compile(r"[~〜-]\s*$")
+_FROM = re.compile(r"(?:\([月火水木金土日]曜?日?\))?\s*[~〜-]")
+_DUE = (re.compile("期限|締め?切|納期|最終日|必着|消印|提出日|納付日"), re.compile("開始|始ま|施行|スタート"))
 """Words beside a date that say what one of `_OPPOSITE` would say."""
 _WORKDAYS = re.compile(r"月曜日?(?:から|[~〜-])金曜日?")
+_ON_WORKDAYS = re.compile(rf"平日|{_WORKDAYS.pattern}")
+_OTHER_DAYS = re.compile("土曜|日曜|休日|祝")
+"""A source that names these too has rows, of which a draft may leave some out."""
 _SEE = re.compile(
     r"(?:詳細|詳しく|くわしく)は、?(?P<where>.+?)(?:を|で)(?:ご?覧|ご?確認|お確かめ)(?:ください|いただけます)。?"
 )
@@ -98,7 +107,7 @@ _LIGHT_NOUNS = frozenset(
         "上記 次 詳細 説明 対応 場合 必要 可能 予定 本人 自分 自身 皆様 皆さま "
         "様 さま 市 市役所 役所 窓口 担当 課 職員 事項 状況 事情 理由 都合 不便 "
         "理解 協力 了承 利用 使用 申請 届け出 届出 提出 持参 来庁 来所 お越し "
-        "実施 対象 期間 時間 時期 日時 場所 料金 費用 金額 手元 全て すべて",
+        "実施 対象 期間 時間 時期 日時 場所 料金 費用 金額 手元 全て すべて 用意 期限 締切 締め切り",
     )
 )
 """General words of official letters: one of them in the place of another changes no fact."""
@@ -313,11 +322,12 @@ _KIND_JA = {
 
 
 def _check_facts(normal: str, sources: _Sources) -> Iterator[_Partial]:
+    passage = sources.passage_of(normal, ALIGNED)
     if "平日" in sources.text:
         normal = _WORKDAYS.sub("平日", normal)
     for fact in facts(normal):
         if _is_known(fact, sources.facts):
-            yield from _check_bound(normal, fact, sources)
+            yield from _check_bound(normal, fact, passage, sources)
         elif _is_known(fact, sources.register_facts):
             message = f"{_KIND_JA[fact.kind]}「{fact.surface}」は市のものですが、根拠の記事にはありません。"
             yield fact.kind, fact.surface, False, message
@@ -344,10 +354,11 @@ def _same_value(fact: Fact, other: Fact) -> bool:
     return fact.value == other.value
 
 
-def _check_bound(normal: str, fact: Fact, sources: _Sources) -> Iterator[_Partial]:
+def _check_bound(normal: str, fact: Fact, passage: Passage | None, sources: _Sources) -> Iterator[_Partial]:
     bounds = {o.bound for o in sources.facts if o.kind == fact.kind and _same_value(fact, o)}
     if not fact.bound:
-        yield from _check_lost_bound(normal, fact, sources)
+        if passage:
+            yield from _check_lost_bound(normal, fact, passage, sources)
         return
     if fact.bound in bounds:
         return
@@ -368,15 +379,14 @@ def _adds_a_bound(fact: Fact, sources: _Sources) -> bool:
     side = next((i for i, group in enumerate(_OPPOSITE) if fact.bound in group), None)
     if fact.kind != "date" or side is None:
         return False
-    alike = (o for o in sources.facts if o.kind == fact.kind and _same_value(fact, o))
-    return not any(_DUE[side].search(_around(sources.text, other)) for other in alike)
+    alike = [o for o in sources.facts if o.kind == fact.kind and _same_value(fact, o)]
+    text = sources.text
+    ranged = (_TO.search(text, 0, o.start) if side == 0 else _FROM.match(text, o.end) for o in alike)
+    return not (any(ranged) or any(_DUE[side].search(_around(text, other)) for other in alike))
 
 
-def _check_lost_bound(normal: str, fact: Fact, sources: _Sources) -> Iterator[_Partial]:
+def _check_lost_bound(normal: str, fact: Fact, passage: Passage, sources: _Sources) -> Iterator[_Partial]:
     """A bare number where the sentence's own passage bounds it: 65歳 for 65歳以上."""
-    passage = sources.passage_of(normal, ALIGNED)
-    if passage is None:
-        return
     alike = [o for o in facts(normalise(passage.text)) if o.kind == fact.kind and _same_value(fact, o)]
     if not alike or any(o.bound not in _NEEDED_BOUNDS for o in alike):
         return
@@ -496,7 +506,8 @@ def _check_nouns(normal: str, sources: _Sources) -> Iterator[_Partial]:
     if not new:
         return
     group = official(sources.groups[passage])
-    lost = next((word for word in naming_words(official(normalise(passage.text))) if word not in group), "")
+    named = (word for word in naming_words(official(normalise(passage.text))) if word not in _LIGHT_NOUNS)
+    lost = next((word for word in named if word not in group), "")
     for word in dict.fromkeys(noun.surface() for noun in new):
         message = f"「{word}」は記事にない語です。" + (f"記事には「{lost}」とあります。" if lost else "")
         yield "noun", word, bool(lost), message
@@ -515,6 +526,7 @@ def _nouns_beside_facts(normal: str) -> list[Any]:
         for m in tokens(normal)
         if is_noun(m)
         and m.part_of_speech()[1] == "普通名詞"
+        and m.part_of_speech()[2] != "副詞可能"
         and len(m.surface()) > 1
         and m.surface() not in _LIGHT_NOUNS
         and not any(start < m.end() and m.begin() < end for start, end in taken)
@@ -571,6 +583,8 @@ def _check_restrictions(normal: str, sources: _Sources) -> Iterator[_Partial]:
             yield "condition", lost[0], True, f"記事にある条件「{lost[0]}」が抜けています。"
         if (new := words.search(normal)) and not words.search(sources.text):
             yield "condition", new[0], True, f"記事にない条件「{new[0]}」があります。"
+    if (days := _ON_WORKDAYS.search(old)) and not (_OTHER_DAYS.search(old) or _ON_WORKDAYS.search(group)):
+        yield "condition", days[0], True, f"記事にある条件「{days[0]}」が抜けています。"
     of_facts = {fact.end for fact in facts(old)}
     for limit in (found for found in _BARE_LIMIT.finditer(old) if found.start() not in of_facts):
         side = next(w for w, names in zip(_SIDES, _OPPOSITE, strict=True) if limit[0] in names)

@@ -77,7 +77,7 @@ _WEEKDAYS = re.compile(
 )
 _SAME_MONTH = re.compile(
     r"(?P<month>(?<!\d)(?:1[0-2]|0?[1-9])月)(?P<first>[0-3]?\d日(?:\([月火水木金土日]曜?日?\))?\s*(?:から|[~〜-])\s*)"
-    r"(?=[0-3]?\d日(?![間目]))"
+    r"(?=[0-3]?\d日(?:まで|[()、。」]|に|です|$))"
 )
 _WEEKDAY_LETTER = re.compile("[月火水木金土日]")
 _FRACTION = re.compile(r"(?P<below>\d+)分の(?P<above>\d+)")

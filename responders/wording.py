@@ -15,9 +15,12 @@ ALIGNED = 0.6
 _OBLIGATION = re.compile(
     r"(?:なければ|なくては|ないと)(?:なり|いけ|な[らり]|だめ)(?:ません|ない)?|なく(?:なっ|なり|なる)"
 )
-_NEGATION = re.compile(
+_DENIES = (
     r"ません|ませず|ない(?:で(?:くだ|下)さい)?|なかっ|なく(?!な)|なけれ|せず|れず|わず|らず|ずに|"
-    r"不要|不可|禁止|除[きく]|除外|対象外|以外|無効|未(?!満|来|成年|就学)|非課税|認められません|かね(?=ます|る)"
+    r"かね(?=ます|る)"
+)
+_NEGATION = re.compile(
+    rf"{_DENIES}|不要|不可|禁止|除[きく]|除外|対象外|以外|無効|未(?!満|来|成年|就学)|非課税|認められません"
 )
 _RESTRAINT = re.compile(r"遠慮(?!な)|(?:[をはお]|差し?)控え(?![をがはの室])")
 """Asks politely not to do something, as 「…しないでください」 does plainly."""
@@ -35,7 +38,15 @@ _LIGHT_VERBS = frozenset(["為る", "有る", "居る", "成る", "御座る", "
 _NO_CONTENT = frozenset(
     re.findall(r"\S+", "とき 場合 方 もの 物 こと 事 ため 為 際 よう 様 お ご 御 うち ほか 他 等 など 人")
 )
-_NOT_NEEDED = re.compile(r"不要(?!不急)")
+_VERBAL_NEGATION = re.compile(_DENIES)
+_DENIED_IN_ONE_WORD = (
+    (re.compile(r"不要(?!不急)"), "必要でない"),
+    (re.compile(r"対象外"), "対象でない"),
+    (re.compile(r"(?:不可|禁止)(?=です|とな|とし|され|して)"), "できない"),
+    (re.compile(r"を(?:お持ちで|持ってい?)な"), "がな"),
+)
+"""Other ways to say what a negated verb says; they leave the word before them to be denied."""
+_AUXILIARY = frozenset(["出来る", "無い"])
 _RANGE = re.compile(r"\s*(?:から|より|[~〜-])\s*")
 _PER = re.compile(r"(?:につき|あたり|当たり)$")
 _IN_BRACKETS = re.compile(r"\(([^()\d]{1,12})\)")
@@ -60,10 +71,10 @@ def negations(normal: str) -> int:
     return len(negation_places(normal))
 
 
-def negation_places(normal: str) -> list[int]:
+def negation_places(normal: str, words: re.Pattern[str] = _NEGATION) -> list[int]:
     """Where its negations begin."""
     bare = _OBLIGATION.sub(lambda m: "要".ljust(len(m[0]), "□"), normal)
-    return [found.start() for found in _NEGATION.finditer(bare)]
+    return [found.start() for found in words.finditer(bare)]
 
 
 def restrains(normal: str) -> bool:
@@ -101,12 +112,16 @@ def _opposed(said: Sequence[bool], meant: Sequence[bool]) -> bool:
 
 def _denied(normal: str) -> dict[str, list[bool]]:
     """Of each noun and predicate, in its dictionary form: does a negation follow before the next one?"""
-    plain = _NOT_NEEDED.sub("必要でない", normal)
-    content = [m for m in tokens(plain) if is_noun(m) or is_predicate(m)]
-    places, found = negation_places(plain), dict[str, list[bool]]()
-    ends = [*(m.begin() for m in content), len(plain)][1:]
+    plain = normal
+    for words, denial in _DENIED_IN_ONE_WORD:
+        plain = words.sub(denial, plain)
+    content = [
+        m for m in tokens(plain) if (is_noun(m) or is_predicate(m)) and m.normalized_form() not in _AUXILIARY
+    ]
+    places, found = negation_places(plain, _VERBAL_NEGATION), dict[str, list[bool]]()
+    ends = [*(m.begin() for m in content), len(plain) + 1][1:]
     for morpheme, after in zip(content, ends, strict=False):
-        denied = any(morpheme.begin() < at <= after for at in places)
+        denied = any(morpheme.begin() < at < after for at in places)
         found.setdefault(morpheme.normalized_form(), []).append(denied)
     return found
 
