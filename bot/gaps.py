@@ -15,9 +15,10 @@ from sqlmodel import Session, col, select
 
 from bot import city, inquiries
 from bot.db import now
-from bot.drafting import Frame
+from bot.drafting import Frame, register
 from bot.errors import NotFound
 from bot.models import Approval, Draft, DraftStatus, HandOffReason, Inquiry, KnowledgeArticle, Staff
+from bot.privacy import mask
 from bot.second_text import LINE_BETWEEN, japanese_part
 
 DAYS = 180
@@ -55,7 +56,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What an approved answer gives a new article to start from."""
+    """What an approved answer gives a new article to start from; personal data masked."""
 
     title: str
     body: str
@@ -198,6 +199,8 @@ def answer(session: Session, approval_id: UUID, staff: Staff) -> Approval:
 def suggest(session: Session, approval_id: UUID, staff: Staff, frame: Frame) -> Suggestion:
     """What a new article may start from: the citizen's question, and the answer without its frame.
 
+    Personal data in either is masked, save what is public: the article is for everybody.
+
     Raises:
         NotFound: No such answer for this person, or the citizen took the question back.
     """
@@ -209,7 +212,10 @@ def suggest(session: Session, approval_id: UUID, staff: Staff, frame: Frame) -> 
     # The case may have been transferred after this reply: the frame names the department of that day.
     for department in city.departments(session):
         body = frame.body_of(body, department, inquiry.receipt_number)
-    return Suggestion(_cut(_first_line(question.split("\n")), TITLE_CHARS), body, inquiry.department_id)
+    draft = session.get_one(Draft, approval.draft_id)
+    public = " ".join([register(session, frame.city).text, *(p["text"] for p in draft.passages)])
+    title = _cut(_first_line(question.split("\n")), TITLE_CHARS)
+    return Suggestion(title, mask(body, public)[0], inquiry.department_id)
 
 
 def _first_line(lines: Iterable[str]) -> str:

@@ -24,6 +24,7 @@ from bot.db import now, reading, transaction
 from bot.knowledge import import_articles
 from bot.models import (
     AuditEntry,
+    Department,
     Draft,
     DraftStatus,
     Inquiry,
@@ -39,6 +40,7 @@ GARBAGE = "粗大ごみの出し方を教えてください"
 FIELD = re.compile(r'<(?:input|textarea)[^>]* name="(\w+)"(?: type="\w+")?(?: value="([^"]*)")?[^>]*>')
 OPTION = re.compile(r'<select id="(\w+)".*?</select>', re.DOTALL)
 CHOSEN = re.compile(r'<option value="([^"]*)" selected>')
+CONFIRM = re.compile(r'name="confirmed" value="([0-9a-f]+)"')
 BODY = re.compile(r'<textarea id="body"[^>]*>(.*?)</textarea>', re.DOTALL)
 NEW = {
     "id": "picnic",
@@ -596,6 +598,21 @@ def test_questions_without_a_source_are_grouped_and_an_answer_becomes_an_article
     assert city.hire("suido", department="water").client.get(path).status_code == 404
     auditor = city.hire("kansa", role=Role.auditor)
     assert "この回答から記事を作る" not in auditor.page("/desk/knowledge/gaps")
+
+
+def test_an_article_made_from_an_answer_holds_no_citizens_number(city: City) -> None:
+    _empty_knowledge(city)
+    _ask(city, "粗大ごみの出し方を教えてください。電話は090-1234-5678です", USER)
+    desk, case = city.hire("uketsuke"), city.case()
+    [department] = city.all(Department, Department.id == case.department_id)
+    text = f"{{}}へ折り返します。お急ぎのときは{department.phone}へお電話ください。"
+    form = desk.form(case) | {"text": text.format("090-1234-5678")}
+    to_confirm = CONFIRM.findall(desk.post(case, "write", form).text)
+    assert desk.post(case, "write", form | {"confirmed": to_confirm}).status_code == 303
+    found = re.search(r'name="approval" value="([^"]+)"', desk.page("/desk/knowledge/gaps"))
+    assert found
+    fields = _fields(desk.page(f"/desk/knowledge/new?approval={found.group(1)}"))
+    assert fields["body"] == text.format("〔電話番号〕")
 
 
 def test_a_case_leaves_the_gaps_once_an_article_answers_it(city: City) -> None:
