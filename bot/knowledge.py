@@ -6,7 +6,7 @@ kept, and the pending drafts that cite the article are made anew.
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
@@ -78,7 +78,8 @@ def import_articles(
     A changed or retired article supersedes the pending drafts that cite it: those cases get a new draft.
     An article of a department that the city does not have goes to the front desk, and the report says so.
     What a person wrote or retired on the console stands until the imported article itself changes: a start
-    of the product, which imports the city's folder, does not undo their work.
+    of the product, which imports the city's folder, does not undo their work. What a person saves while the
+    import runs is left alone too.
 
     Args:
         session: The caller's transaction.
@@ -93,9 +94,13 @@ def import_articles(
     listed = {a.id for a in articles}
     gone = {i for i, s in known.items() if s.in_force and not s.by_hand and i not in listed}
     gone = gone if retire_missing else set()
-    updated = {a.id for a in changed if a.id in known and known[a.id].in_force}
     departments = set(session.exec(select(Department.id)))
     vectors = vectors_of({p.ranked for a in changed for p in split_passages(a)}, embed)
+    _lock(session, {*gone, *(a.id for a in changed)})
+    touched = _edited_since(known, _standings(session))
+    changed = [a for a in changed if a.id not in touched]
+    gone -= touched
+    updated = {a.id for a in changed if a.id in known and known[a.id].in_force}
     for article in changed:
         department = article.department if article.department in departments else FRONT_DESK
         _replace(session, article, department, vectors=vectors)
@@ -141,6 +146,7 @@ def _digest(article: Article) -> str:
 class _Standing:
     """What an import must know of an article that the database has."""
 
+    version: int = 0
     in_force: bool = False
     by_hand: bool = False
     """A person wrote the newest version, or retired it."""
@@ -155,17 +161,24 @@ class _Standing:
 def _standings(session: Session) -> dict[str, _Standing]:
     query = sa.select(
         col(KnowledgeArticle.article),
+        col(KnowledgeArticle.version),
         col(KnowledgeArticle.content_sha256),
         col(KnowledgeArticle.edited_by),
         col(KnowledgeArticle.retired_at),
         col(KnowledgeArticle.retired_by),
     ).order_by(col(KnowledgeArticle.version))
     found: dict[str, _Standing] = {}
-    for article, sha256, editor, retired_at, retired_by in session.execute(query):
+    for article, version, sha256, editor, retired_at, retired_by in session.execute(query):
         standing = found.setdefault(article, _Standing())
-        standing.in_force, standing.by_hand = retired_at is None, bool(editor or retired_by)
+        standing.version, standing.in_force = version, retired_at is None
+        standing.by_hand = bool(editor or retired_by)
         standing.imported_sha256 = standing.imported_sha256 if editor else sha256
     return found
+
+
+def _edited_since(then: Mapping[str, _Standing], current: Mapping[str, _Standing]) -> set[str]:
+    """Articles that a person wrote or retired in between."""
+    return {i for i, s in current.items() if s.by_hand and s != then.get(i)}
 
 
 def _replace(
@@ -214,15 +227,21 @@ def _replace(
 
 
 def _locked(session: Session, article_id: str) -> KnowledgeArticle | None:
-    """The newest version, after everybody else who was changing the article has finished.
+    """The newest version, after everybody else who was changing the article has finished."""
+    _lock(session, [article_id])
+    return newest_version(session, article_id)
+
+
+def _lock(session: Session, article_ids: Iterable[str]) -> None:
+    """Wait for everybody who is changing these articles, and keep others out until the transaction ends.
 
     On SQLite the write lock is held already; on PostgreSQL a lock on the id also covers an article that
-    does not exist yet.
+    does not exist yet. They are taken by id, so that two imports do not wait for each other.
     """
     if session.get_bind().dialect.name == "postgresql":
         lock = sa.text("SELECT pg_advisory_xact_lock(hashtext('knowledge'), hashtext(:article))")
-        session.execute(lock, {"article": article_id})
-    return newest_version(session, article_id)
+        for article_id in sorted(article_ids):
+            session.execute(lock, {"article": article_id})
 
 
 def _retire(session: Session, article_id: str, retired_by: UUID | None = None) -> None:

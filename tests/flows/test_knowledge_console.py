@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -33,7 +34,7 @@ from bot.models import (
     KnowledgePassage,
     Role,
 )
-from responders.knowledge import read_folder
+from responders.knowledge import Article, read_folder
 from tests.city import DATA, OTHER, USER, City, Desk
 
 GARBAGE = "粗大ごみの出し方を教えてください"
@@ -404,6 +405,33 @@ def test_an_import_keeps_what_officers_wrote_until_the_file_itself_changes(city:
     newest = _versions(city, edited)[-1]
     assert (newest.version, newest.body) == (3, "新しいファイルの文です。")
     assert newest.review_on == date(2031, 1, 1)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("verb", ["edit", "retire"])
+@pytest.mark.parametrize("in_folder", [True, False])
+def test_what_an_officer_saves_while_an_import_runs_stands(city: City, verb: str, in_folder: bool) -> None:
+    article = _article_of(city, "water")
+    file = as_article(_versions(city, article)[0])
+    desk = city.hire("suido", department="water")
+
+    def edit_meanwhile(texts: Sequence[str]) -> NDArray[np.float32]:
+        if verb == "edit":
+            form = _form(desk, article) | {"body": "職員が直した文です。"}
+            assert _post(desk, "article", form).status_code == 303
+        else:
+            assert _press(desk, "retire", article, 1).status_code == 303
+        return _Encoder()(texts)
+
+    other = Article("fire", "公園でのたき火", "roads_parks", "公園でのたき火は禁止です。")
+    files = [other, replace(file, text="新しいファイルの文です。")] if in_folder else [other]
+    with transaction(city.engine) as session:
+        report = import_articles(session, files, actor="test", embed=edit_meanwhile)
+    newest = _versions(city, article)[-1]
+    by = newest.edited_by if verb == "edit" else newest.retired_by
+    assert (by is not None, newest.retired_at is None) == (True, verb == "edit")
+    assert newest.body == ("職員が直した文です。" if verb == "edit" else file.text)
+    assert (report.new, report.updated) == (1, 0)
 
 
 def test_saves_at_the_same_moment_leave_one_version_in_force(city: City) -> None:
