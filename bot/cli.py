@@ -278,7 +278,7 @@ def knowledge_import(path: Path, keep_missing: bool) -> None:
     from dataclasses import asdict
 
     from bot import services
-    from bot.db import make_engine, transaction
+    from bot.db import make_engine
     from bot.knowledge import import_articles, troubles_ja
     from responders.errors import BadArticle
     from responders.knowledge import read_file, read_folder
@@ -287,10 +287,10 @@ def knowledge_import(path: Path, keep_missing: bool) -> None:
     articles = (read_folder if path.is_dir() else read_file)(path, bad.append)
     settings = _settings()
     embed = services.load_embed(settings, "passage")
-    with transaction(make_engine(settings.effective_database_url)) as session:
-        report = import_articles(
-            session, articles, actor="system:cli", embed=embed, retire_missing=not (keep_missing or bad)
-        )
+    engine = make_engine(settings.effective_database_url)
+    report = import_articles(
+        engine, articles, actor="system:cli", embed=embed, retire_missing=not (keep_missing or bad)
+    )
     troubles = troubles_ja(bad, report)
     for trouble in troubles:
         click.echo(trouble, err=True)

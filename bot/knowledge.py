@@ -6,20 +6,22 @@ kept, and the pending drafts that cite the article are made anew.
 
 import hashlib
 import secrets
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from uuid import UUID
 
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
+from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from bot import audit, inquiries
 from bot.article_index import stored, vectors_of
 from bot.articles import as_article, in_force, newest_version, version_of
-from bot.db import now
+from bot.db import now, reading, transaction
 from bot.errors import Conflict, NotAllowed, NotFound, TextRefused
 from bot.models import (
     FRONT_DESK,
@@ -53,6 +55,14 @@ class ArticleRefused(TextRefused):
     message_ja = "この内容では保存できません。"
 
 
+WRITE_AT_ONCE = 500
+"""Articles that an import writes in one transaction, a second or two on SQLite, where nobody else writes
+meanwhile; on PostgreSQL each holds one of the server's locks."""
+
+PAUSE_SECONDS = 0.2
+"""Between two of them. SQLite has no queue: who waits tries again every 0.1 s, and would find it taken."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImportReport:
     """What an import changed."""
@@ -66,7 +76,7 @@ class ImportReport:
 
 
 def import_articles(
-    session: Session,
+    engine: Engine,
     articles: Sequence[Article],
     *,
     actor: str,
@@ -81,50 +91,45 @@ def import_articles(
     of the product, which imports the city's folder, does not undo their work. What a person saves while the
     import runs is left alone too.
 
+    It writes in transactions of `WRITE_AT_ONCE` articles, each with its audit entry, and retires last. Cut
+    short, it is run again, and does what is left.
+
     Args:
-        session: The caller's transaction.
+        engine: The product's database.
         articles: The whole knowledge, or a part of it with ``retire_missing=False``.
         actor: Who imports.
         embed: Makes the vectors of what no version has embedded yet; None, or more than `EMBED_AT_IMPORT`
             texts: the worker does it later.
         retire_missing: Imported articles that are not in the list are retired.
     """
-    known = _standings(session)
-    changed = [a for a in articles if (s := known.get(a.id)) is None or s.differs(_digest(a))]
-    listed = {a.id for a in articles}
-    gone = {i for i, s in known.items() if s.in_force and not s.by_hand and i not in listed}
-    gone = gone if retire_missing else set()
-    departments = set(session.exec(select(Department.id)))
-    vectors = vectors_of({p.ranked for a in changed for p in split_passages(a)}, embed)
-    _lock(session, {*gone, *(a.id for a in changed)})
-    touched = _edited_since(known, _standings(session))
-    changed = [a for a in changed if a.id not in touched]
-    gone -= touched
-    updated = {a.id for a in changed if a.id in known and known[a.id].in_force}
-    for article in changed:
-        department = article.department if article.department in departments else FRONT_DESK
-        _replace(session, article, department, vectors=vectors)
-    for article_id in sorted(gone):
-        _retire(session, article_id)
-    _renew_drafts(session, updated | gone)
-    report = ImportReport(
-        new=len(changed) - len(updated),
-        updated=len(updated),
-        unchanged=len(articles) - len(changed),
-        retired=len(gone),
+    with reading(engine) as session:
+        known = _standings(session)
+        departments = set(session.exec(select(Department.id)))
+    changes: list[_Change] = [(a.id, a) for a in articles if _is_due(a, known.get(a.id))]
+    texts = {p.ranked for _, article in changes if article for p in split_passages(article)}
+    vectors = vectors_of(texts, embed)
+    if retire_missing:
+        missing = sorted(known.keys() - {a.id for a in articles})
+        changes += [(i, None) for i in missing if _is_due(None, known[i])]
+    written = []
+    for start in range(0, len(changes) or 1, WRITE_AT_ONCE):
+        if start:
+            time.sleep(PAUSE_SECONDS)
+        with transaction(engine) as session:
+            part = _write(session, changes[start : start + WRITE_AT_ONCE], known, departments, vectors)
+            details = asdict(part)
+            audit.record(
+                session, actor=actor, action="import_knowledge", subject="knowledge", screen="cli", **details
+            )
+        written.append(part)
+    new, updated = sum(part.new for part in written), sum(part.updated for part in written)
+    return ImportReport(
+        new=new,
+        updated=updated,
+        unchanged=len(articles) - new - updated,
+        retired=sum(part.retired for part in written),
         unknown_departments={a.id: a.department for a in articles if a.department not in departments},
     )
-    audit.record(
-        session,
-        actor=actor,
-        action="import_knowledge",
-        subject="knowledge",
-        screen="cli",
-        new=report.new,
-        updated=report.updated,
-        retired=report.retired,
-    )
-    return report
 
 
 def troubles_ja(bad: Sequence[BadArticle], report: ImportReport) -> list[str]:
@@ -140,6 +145,19 @@ def troubles_ja(bad: Sequence[BadArticle], report: ImportReport) -> list[str]:
 
 def _digest(article: Article) -> str:
     return hashlib.sha256(repr(article).encode("utf-8", "replace")).hexdigest()
+
+
+_Change = tuple[str, Article | None]
+"""An article's id with its new content; None: it is not in the folder any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What one transaction of an import changed."""
+
+    new: int
+    updated: int
+    retired: int
 
 
 @dataclass(slots=True)
@@ -158,7 +176,8 @@ class _Standing:
         return sha256 != self.imported_sha256 or not (self.in_force or self.by_hand)
 
 
-def _standings(session: Session) -> dict[str, _Standing]:
+def _standings(session: Session, article_ids: Sequence[str] | None = None) -> dict[str, _Standing]:
+    """What stands of these articles; None: of all."""
     query = sa.select(
         col(KnowledgeArticle.article),
         col(KnowledgeArticle.version),
@@ -167,6 +186,8 @@ def _standings(session: Session) -> dict[str, _Standing]:
         col(KnowledgeArticle.retired_at),
         col(KnowledgeArticle.retired_by),
     ).order_by(col(KnowledgeArticle.version))
+    if article_ids is not None:
+        query = query.where(col(KnowledgeArticle.article).in_(article_ids))
     found: dict[str, _Standing] = {}
     for article, version, sha256, editor, retired_at, retired_by in session.execute(query):
         standing = found.setdefault(article, _Standing())
@@ -176,9 +197,36 @@ def _standings(session: Session) -> dict[str, _Standing]:
     return found
 
 
-def _edited_since(then: Mapping[str, _Standing], current: Mapping[str, _Standing]) -> set[str]:
-    """Articles that a person wrote or retired in between."""
-    return {i for i, s in current.items() if s.by_hand and s != then.get(i)}
+def _is_due(article: Article | None, standing: _Standing | None) -> bool:
+    """Whether an import has something to write: a new version or, without an article, that it is gone."""
+    if article is None:
+        return standing is not None and standing.in_force and not standing.by_hand
+    return standing is None or standing.differs(_digest(article))
+
+
+def _write(
+    session: Session,
+    changes: Sequence[_Change],
+    known: Mapping[str, _Standing],
+    departments: set[str],
+    vectors: Mapping[str, NDArray[np.float32]],
+) -> _Written:
+    """Write what is still due, now that nobody else can change these articles."""
+    ids = [article_id for article_id, _ in changes]
+    _lock(session, ids)
+    current = _standings(session, ids)
+    edited = {i for i, s in current.items() if s.by_hand and s != known.get(i)}
+    due = [(i, article) for i, article in changes if i not in edited and _is_due(article, current.get(i))]
+    for article_id, article in due:
+        if article is None:
+            _retire(session, article_id)
+        else:
+            department = article.department if article.department in departments else FRONT_DESK
+            _replace(session, article, department, vectors=vectors)
+    in_force = {i for i, _ in due if i in current and current[i].in_force}
+    _renew_drafts(session, in_force)
+    retired = sum(article is None for _, article in due)
+    return _Written(new=len(due) - len(in_force), updated=len(in_force) - retired, retired=retired)
 
 
 def _replace(

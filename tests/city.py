@@ -191,7 +191,7 @@ def load_city(engine: Engine) -> None:
     """The city's files in a database: once into the template that every test copies."""
     with transaction(engine) as session:
         city.load(session, DATA)
-        import_articles(session, read_folder(DATA / "knowledge"), actor="test", embed=None)
+    import_articles(engine, read_folder(DATA / "knowledge"), actor="test", embed=None)
 
 
 @contextmanager

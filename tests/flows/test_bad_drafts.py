@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from bot.db import transaction
 from bot.knowledge import import_articles
 from bot.models import Draft, DraftStatus, InquiryStatus, OutboxMessage
 from responders.knowledge import read_folder
@@ -59,8 +58,7 @@ def test_whatever_the_model_does_the_case_shows_the_reason_and_is_answered(
 
 
 def test_with_an_empty_knowledge_base_the_holding_text_waits_for_a_person(city: City) -> None:
-    with transaction(city.engine) as session:
-        import_articles(session, [], actor="test", embed=None)
+    import_articles(city.engine, [], actor="test", embed=None)
     city.line_says(ASK)
     city.work()
     desk = city.hire("uketsuke")
@@ -73,8 +71,7 @@ def test_with_an_empty_knowledge_base_the_holding_text_waits_for_a_person(city: 
 def test_an_article_of_a_megabyte_answers_and_disturbs_no_other(city: City) -> None:
     articles = read_folder(DATA / "knowledge")
     huge = replace(articles[0], id="huge", text="石碑の由来は諸説あります。" * 40_000)
-    with transaction(city.engine) as session:
-        import_articles(session, [*articles, huge], actor="test", embed=None)
+    import_articles(city.engine, [*articles, huge], actor="test", embed=None)
     assert len(huge.text) > 500_000
     city.line_says(ASK)
     city.work()

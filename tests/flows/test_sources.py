@@ -133,8 +133,7 @@ def test_a_canned_answer_is_chosen_by_hand_and_never_found_by_the_search(city: C
     other = Article(
         "canned-water", "断水のとき", "water", "復旧まで節水をお願いします。", data_class="canned"
     )
-    with transaction(city.engine) as session:
-        import_articles(session, [own, other], actor="test", embed=None, retire_missing=False)
+    import_articles(city.engine, [own, other], actor="test", embed=None, retire_missing=False)
     city.line_says("粗大ごみの申込みが混み合っていて三週間待ちと聞きました。収集はいつですか")
     city.work()
     assert "canned-busy" not in {p["article"] for p in _pending(city).passages}
@@ -221,12 +220,11 @@ def test_a_case_without_a_draft_gets_one_from_an_article_that_a_person_looks_up(
 def test_the_search_of_a_case_is_its_departments_and_todays(city: City, desk: Desk) -> None:
     _without_a_draft(city, desk)
     text = "大型の家具は、運んでもらう値段を前払いしてください。"
-    with transaction(city.engine) as session:
-        ended = Article(
-            "furniture", "大型の家具", "waste_environment", text, valid_to=now().date() - timedelta(days=2)
-        )
-        other = Article("removal", "大型の家具", "water", text)
-        import_articles(session, [ended, other], actor="test", embed=None, retire_missing=False)
+    ended = Article(
+        "furniture", "大型の家具", "waste_environment", text, valid_to=now().date() - timedelta(days=2)
+    )
+    other = Article("removal", "大型の家具", "water", text)
+    import_articles(city.engine, [ended, other], actor="test", embed=None, retire_missing=False)
     path = f"/desk/cases/{city.case().id}?words="
     page = desk.page(path + quote("要らない大型の家具を運んでもらう値段"))
     assert "article=waste-bulky" in page
@@ -257,8 +255,7 @@ def test_sentences_out_of_force_are_shown_as_such_and_cannot_be_ticked(city: Cit
     text = "来月からは、食器棚も引き取ります。"
     future = Article("shelf", "食器棚の収集", "waste_environment", text, valid_from=coming)
     canned = Article("busy", "混雑", "waste_environment", text, valid_from=coming, data_class="canned")
-    with transaction(city.engine) as session:
-        import_articles(session, [future, canned], actor="test", embed=None, retire_missing=False)
+    import_articles(city.engine, [future, canned], actor="test", embed=None, retire_missing=False)
     city.line_says("粗大ごみの戸別収集の手数料はいくらですか")
     city.work()
     path = f"/desk/cases/{city.case().id}"
@@ -348,8 +345,8 @@ def _edited(city: City, article: str, text: str) -> None:
     with transaction(city.engine) as session:
         row = newest_version(session, article)
         assert row is not None
-        changed = replace(as_article(row), text=text)
-        import_articles(session, [changed], actor="test", embed=None, retire_missing=False)
+    changed = replace(as_article(row), text=text)
+    import_articles(city.engine, [changed], actor="test", embed=None, retire_missing=False)
 
 
 def test_a_draft_whose_article_ended_meanwhile_is_not_sent_but_made_anew(city: City, desk: Desk) -> None:

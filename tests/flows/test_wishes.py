@@ -78,8 +78,7 @@ def test_a_wish_stands_when_the_article_changes(city: City, desk: Desk) -> None:
     cited = _pending(city).passages[0]["article"]
     [article] = [a for a in read_folder(DATA / "knowledge") if a.id == cited]
     changed = replace(article, text=article.text + "\n\n受付は市役所でも行います。")
-    with transaction(city.engine) as session:
-        import_articles(session, [changed], actor="test", embed=None, retire_missing=False)
+    import_articles(city.engine, [changed], actor="test", embed=None, retire_missing=False)
     assert city.case().status == InquiryStatus.drafting
     city.work()
     assert "くださいますようお願いいたします。" in _pending(city).text

@@ -62,8 +62,7 @@ def test_an_import_gets_its_vectors_without_a_question() -> None:
     with bench.rig() as opened:
         (Path(opened.environment["MADOGUCHI_DATA_DIR"]) / "retriever").symlink_to(ROOT / "var" / "retriever")
         article = Article("picnic", "公園でのたき火", "roads_parks", "公園では、たき火はできません。")
-        with transaction(opened.engine) as session:
-            import_articles(session, [article], actor="test", embed=None)
+        import_articles(opened.engine, [article], actor="test", embed=None)
         assert _vectors(opened) == [False] * 3
         opened.start_worker()
         wait_for(lambda: _vectors(opened) == [True] * 3)
@@ -86,8 +85,7 @@ def test_no_draft_waits_for_the_model_of_another_case() -> None:
     )
     with bench.rig() as opened:
         opened.environment |= {"MADOGUCHI_LLM_BASE_URL": model.url, "MADOGUCHI_LLM_MODEL": "site-model"}
-        with transaction(opened.engine) as session:
-            import_articles(session, [article], actor="test", embed=None)
+        import_articles(opened.engine, [article], actor="test", embed=None)
         opened.start_worker()
         for user in (USER, OTHER):
             text = "公園でのたき火や花火は、何時までできますか。"
@@ -101,8 +99,8 @@ def test_no_draft_waits_for_the_model_of_another_case() -> None:
 def test_a_job_that_failed_is_found_and_works_when_it_is_tried_again() -> None:
     article = Article("fire", "公園でのたき火", "roads_parks", "公園でのたき火は禁止です。")
     with bench.rig() as opened:
+        import_articles(opened.engine, [article], actor="test", embed=None)
         with transaction(opened.engine) as session:
-            import_articles(session, [article], actor="test", embed=None)
             session.execute(sa.update(KnowledgePassage).values(vector=b"1"))
         opened.start_worker()
         opened.line.post(opened.line.body(opened.line.text(USER, "公園でたき火はできますか")))
