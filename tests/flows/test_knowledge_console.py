@@ -465,6 +465,26 @@ def test_others_write_while_an_import_of_thousands_runs(city: City) -> None:
     assert "d" in actors.strip("d"), "others came between two parts of the import"
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_an_import_holds_few_of_the_servers_locks_also_where_it_retires(city: City) -> None:
+    files = [Article(f"faq-{n}", "手数料", "tax", "300円です。") for n in range(1_100)]
+    held: list[int] = []
+
+    def count(session: Session) -> None:
+        mine = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+        held.append(session.execute(sa.text(mine)).scalar_one())
+
+    sa.event.listen(Session, "before_commit", count)
+    try:
+        import_articles(city.engine, files, actor="import", embed=None)
+        import_articles(city.engine, [], actor="import", embed=None)
+    finally:
+        sa.event.remove(Session, "before_commit", count)
+    end_of_the_audit_chain = 1
+    assert len(_imports(city)) == 6
+    assert 400 < max(held) <= 500 + end_of_the_audit_chain
+
+
 def test_an_import_that_was_cut_short_is_run_again(city: City, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.knowledge.WRITE_AT_ONCE", 50)
     standing = len(city.all(KnowledgeArticle))
