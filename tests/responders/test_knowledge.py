@@ -1,6 +1,7 @@
 """Reading articles: what an author writes, and what an author gets wrong."""
 
 import json
+import re
 from datetime import date
 from pathlib import Path
 
@@ -106,6 +107,16 @@ def test_an_faq_is_read_line_by_line_and_one_bad_line_spoils_nothing(tmp_path: P
     (article,) = read_jsonl(file, reported.append)
     assert (article.id, article.title, article.url) == ("7", "手数料は？", "https://x.example")
     assert [error.line for error in reported] == [3, 4, 5, 6, 7]
+
+
+def test_the_operators_guide_names_every_field() -> None:
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "operators" / "README.md").read_text("utf-8")
+    [listed] = re.findall(r"記事の先頭には、(.*?)を書きます", guide)
+    front_matter = re.search(r"Front matter:(.*?)\n\n", read_markdown.__doc__ or "", re.DOTALL)
+    assert front_matter
+    fields = re.findall(r"``(\w+)``", front_matter[1])
+    assert len(fields) > 7
+    assert [field for field in fields if not re.search(rf"\b{field}\b", listed, re.ASCII)] == []
 
 
 def test_an_faq_entry_without_a_department_goes_to_the_front_desk(tmp_path: Path) -> None:
