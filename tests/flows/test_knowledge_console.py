@@ -381,6 +381,21 @@ def test_markup_in_an_article_is_shown_as_text(city: City) -> None:
         assert "&lt;script&gt;alert" in page
 
 
+def test_an_imported_url_of_another_scheme_is_no_link_on_the_case(city: City) -> None:
+    case, _, article = _drafted(city)
+    file = as_article(_versions(city, article)[0])
+    desk, link, evil = city.hire("uketsuke"), ">市の該当ページ</a>", "javascript:alert(1)"
+    assert link in desk.page(f"/desk/cases/{case.id}")
+    files = [replace(a, url=evil) for a in read_folder(DATA / "knowledge") if a.department == file.department]
+    import_articles(city.engine, files, actor="import", embed=None)
+    city.work()
+    page = desk.page(f"/desk/cases/{case.id}")
+    assert file.title in page
+    assert evil in page
+    assert f'href="{evil}' not in page
+    assert link not in page
+
+
 def test_an_import_keeps_what_officers_wrote_until_the_file_itself_changes(city: City) -> None:
     edited, retired = _article_of(city, "water"), _article_of(city, "tax")
     desk = city.hire("kakaricho", role=Role.supervisor)
