@@ -34,7 +34,15 @@ _LIST_HEADS = {
     "が必要です": "は、次のものが必要です。",
     "を": "は、次のものを持って来てください。",
 }
-_NO_ITEM = re.compile(r"[はをへ]|まで|から|ます|です|で$|し$|\d人|ときに|円")
+_NO_ITEM = re.compile(
+    r"[はをへ]|まで|から|ます|です|で$|し$|と$|あり$|\d人|ときに|円|のうち|いずれ|どれ|どちら|また|又は|もしくは|若しくは|"
+    r"かつ|両方|すべて|全て|それぞれ|など.|の\d|[計各]\d|^(?:および|及び|ならびに|並びに)"
+)
+"""Which, how many, together or one for another: what a row of its own would not say any more."""
+_COPY = re.compile(r"(?:写し|コピー|原本)$")
+_PEOPLE = re.compile(
+    r"(?:方|人|者|親|父|母|夫|妻|子|孫|児|民|員|家族|親族|遺族|世帯|姉妹|男性|女性|小学生|中学生|学生|子ども)$"
+)
 _OUTSIDE_COMMA = re.compile(r"、(?![^(]*\))")
 _POLITE = {
     "ている": "ています", "ていない": "ていません", "がある": "があります", "がない": "がありません",
@@ -132,7 +140,7 @@ def _as_list(sentence: str) -> list[str]:
     if not match:
         return []
     items = _OUTSIDE_COMMA.split(match["items"])
-    if len(items) < 3 or not all(map(_is_item, items)):
+    if len(items) < 3 or not all(map(_is_item, items)) or not _stand_alone(items):
         return []
     tail = next(value for key, value in _LIST_HEADS.items() if match["tail"].startswith(key))
     if match["need"] and not match["tail"].startswith("が"):
@@ -143,7 +151,28 @@ def _as_list(sentence: str) -> list[str]:
 
 def _is_item(text: str) -> bool:
     bare = re.sub(r"\([^()]*\)", "", text)
-    return not _NO_ITEM.search(bare) and "(" not in bare and ")" not in bare
+    if _NO_ITEM.search(bare) or _PEOPLE.search(bare) or "(" in bare or ")" in bare:
+        return False
+    *before, last = long_tokens(bare)
+    # A verb alone is a noun here (着替え); behind other words it is a condition (市内に住み).
+    return not before or last.part_of_speech()[0] not in ("動詞", "形容詞", "助動詞", "助詞")
+
+
+def _stand_alone(items: Sequence[str]) -> bool:
+    """Whether each item says by itself what it says in the sentence.
+
+    What modifies the first may modify all (市内の店舗の改装費、設備費); so may the last (手帳の写し).
+    """
+    first = long_tokens(items[0])
+    modified = len(first) > 1 and any(
+        m.surface() == "の" or m.part_of_speech()[0] in ("動詞", "形容詞", "助動詞", "連体詞") for m in first
+    )
+    return not modified and not _COPY.search(items[-1]) and len(set(map(_has_predicate, items))) == 1
+
+
+def _has_predicate(item: str) -> bool:
+    """「第1期が4月末日」 and 「自転車などが対象」, but not 「金額が分かるもの」."""
+    return "が" in item and not any(m.part_of_speech()[0] in ("動詞", "形容詞") for m in long_tokens(item))
 
 
 def _at_because(sentence: str) -> tuple[str, str] | None:
@@ -186,10 +215,11 @@ def _at_request(sentence: str) -> tuple[str, str] | None:
     tokens = long_tokens(sentence)
     at = 0
     for verb, comma in pairwise(tokens):
+        noun = sentence[:at].endswith("、")  # alone between commas: 着替え
         at += len(verb.surface())
         rest = sentence[at + 1 :]
         kind = verb.part_of_speech()
-        if kind[0] != "動詞" or not kind[5].startswith("連用形") or comma.surface() != "、":
+        if noun or kind[0] != "動詞" or not kind[5].startswith("連用形") or comma.surface() != "、":
             continue
         if re.search(r"方|人|とき|場合|もの|際", rest) or _in_brackets(sentence, at):
             continue

@@ -7,6 +7,7 @@ import pytest
 from responders.easy import easy
 from responders.easy_check import check_easy, readability
 from responders.facts import facts, normalise
+from responders.knowledge import split_sentences
 
 KNOWLEDGE = Path(__file__).resolve().parents[2] / "data" / "knowledge"
 
@@ -71,6 +72,49 @@ def test_one_sentence_holds_one_fact(text: str, expected: list[str]) -> None:
 )
 def test_what_no_rule_fits_stays(text: str) -> None:
     assert _easy(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "検診の対象は、市内に住所があり、その年度に20歳、30歳、70歳になる方です。",
+        "自己負担は、所得に応じて費用の1割、2割、3割のいずれかです。",
+        "自己負担は、費用の1割、2割、3割です。",
+        "申請には、運転免許証、健康保険証、年金手帳のうち2点が必要です。",
+        "申請のときは、運転免許証、健康保険証、年金手帳のいずれか1点をお持ちください。",
+        "申請には、運転免許証、健康保険証、年金手帳のどれかが必要です。",
+        "申請には、申請書、運転免許証、健康保険証または年金手帳が必要です。",
+        "申請には、申請書、写真、通帳もしくは領収書が必要です。",
+        "申請には、申請書、写真、および通帳が必要です。",
+        "申請には、申請書、写真、通帳の3点が必要です。",
+        "申請には、申請書、写真、通帳の両方が必要です。",
+        "申請には、運転免許証、健康保険証、年金手帳の写しが必要です。",
+        "申請には、運転免許証、健康保険証、年金手帳などの書類が必要です。",
+        "戸籍を請求できるのは、記載されている方と、その配偶者、父母や祖父母、子や孫です。",
+        "戸籍を請求できるのは、本人、配偶者、子です。",
+        "助成の対象は、市内の店舗の改装費、設備費、広告費です。",
+        "助成の対象は、市内で使う設備費、備品費、広告費です。",
+        "粗大ごみは、家具、寝具、自転車などが対象です。",
+        "対象は、市内に住み、働き、学ぶことです。",
+        "利用する日は、医師が記入した連絡票、着替え、昼食をお持ちください。",
+    ],
+)
+def test_what_is_no_list_of_things_stays_one_sentence(text: str) -> None:
+    assert "\n" not in _easy(text)
+
+
+def test_no_row_of_the_knowledge_is_half_a_condition() -> None:
+    rows = [line for _, plain in _knowledge() for line in plain.split("\n") if line.startswith("・")]
+    assert len(rows) > 100
+    assert not [row for row in rows if row.endswith(("あり", "と", "いずれか", "どれか", "が対象", "人"))]
+
+
+def _knowledge() -> list[tuple[str, str]]:
+    """Every sentence of the articles, and its easy text without spaces."""
+    bodies = [file.read_text("utf-8").split("---\n", 2)[2] for file in sorted(KNOWLEDGE.glob("*.md"))]
+    lines = [line for body in bodies for line in body.split("\n")]
+    rows = [line.replace("- ", "・", 1) for line in lines if line.strip() and not line.startswith("#")]
+    return [(sentence, _easy(sentence)) for row in rows for sentence in split_sentences(row)]
 
 
 def test_no_fact_of_the_knowledge_is_lost_or_added() -> None:
