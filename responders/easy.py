@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,27 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"前月(?=\d)"), "前の月の"),
     (re.compile(r"は不要です"), "はいりません"),
 )  # fmt: skip
+_ONLY_AS = {
+    hard: re.compile(pattern)
+    for hard, pattern in {
+        "していただきます": r"していただきます(?=。|$)",
+        "ていただきます": r"(?<!せ)ていただきます(?=。|$)",  # させていただきます is what the city does
+        "でいただきます": r"(?<=[んい])でいただきます(?=。|$)",  # 窓口でいただきます: what the city takes
+        "ございます": r"(?<=[がはも])ございます",
+        "かかりません": r"(?<=[料費用金税][はもが])かかりません",
+        "必要ありません": r"(?<=[はもが])必要ありません",
+        "必要はありません": r"(?<=[はもが、])必要はありません",  # 連絡する必要はありません
+        "のみ": r"(?<!を)のみ(?!なら)",
+        "のみです": r"(?<!を)のみです",
+        **{hard: hard + "(?![がはもまなあの])" for hard in ("に限り", "場合に限り")},
+        "に限って": "に限って(?![いおはも])",
+        "に応じて": "(?<=[得入況数齢額量度分類合積間])に応じて",  # not 調査に応じて
+        "に際して": "(?<![るうくすつむぶぐぬた])に際して",
+        **{hard: f"(?<=[^、。(「]){hard}" for hard in ("または", "又は", "もしくは", "若しくは")},
+        **{hard: f"(?<=[^、。(「]){hard}" for hard in ("および", "及び", "ならびに", "並びに")},
+    }.items()
+}
+"""What a phrase must stand between to mean what its plain words say."""
 _PARTICLES = {*(("に", verb) for verb in ("付く", "つく", "よる", "関する", "対する")), ("と", "する")}
 """Two words that one reads as a particle: について, による."""
 _NO_SPACE_BEFORE = frozenset({"助詞", "助動詞", "接尾辞", "補助記号", "空白", "記号"})
@@ -236,10 +257,36 @@ def _plain(sentence: str) -> str:
     """Step 2: rules and phrases, then verbs and nouns word by word; names that are explained stay."""
     for pattern, replacement in _RULES:
         sentence = pattern.sub(replacement, sentence)
-    for hard, soft in words().phrases:
-        sentence = sentence.replace(hard, soft)
-    whole = "".join(_reworded(long_tokens(sentence)))
+    whole = "".join(_reworded(long_tokens(_phrased(sentence))))
     return whole.replace("の\b", "")
+
+
+def _phrased(sentence: str) -> str:
+    """Phrases in plain words, from one border of words to another: 市営のみなと斎場 holds no のみ."""
+    tokens = long_tokens(sentence)
+    ends = list(accumulate(len(token.surface()) for token in tokens))
+    borders = {0, *ends}
+    # A verb that sounds like a phrase is none: 薬をのみます, 影響が及びます.
+    pairs = zip(tokens, ends, strict=True)
+    verbs = {end: token.surface() for token, end in pairs if token.part_of_speech()[0] == "動詞"}
+    parts: list[str] = []
+    at = 0
+    while at < len(sentence):
+        hard, soft = sentence[at], sentence[at]
+        if at in borders:
+            standing = (pair for pair in words().phrases if at + len(pair[0]) in borders)
+            fitting = (pair for pair in standing if _stands(pair[0], sentence, at))
+            hard, soft = next((p for p in fitting if verbs.get(at + len(p[0])) != p[0]), (hard, soft))
+        parts.append(soft)
+        at += len(hard)
+    return "".join(parts)
+
+
+def _stands(hard: str, sentence: str, at: int) -> bool:
+    if hard.endswith("ください") and sentence.startswith("ます", at + len(hard)):
+        return False
+    only = _ONLY_AS.get(hard)
+    return bool(only.match(sentence, at)) if only else sentence.startswith(hard, at)
 
 
 def _reworded(tokens: Sequence[Any]) -> Iterator[str]:
@@ -280,7 +327,7 @@ def _honorific(tokens: Sequence[Any], at: int) -> tuple[int, str] | None:
     word, after = tokens[at + 1], tokens[at + 2]
     kind = word.part_of_speech()
     verb = word.dictionary_form() if kind[0] == "動詞" else word.surface() + "する"
-    if kind[0] != "動詞" and tokens[at].surface() != "ご":
+    if (kind[0] != "動詞" and tokens[at].surface() != "ご") or word.dictionary_form() == "願う":
         return None
     verb = words().verbs.get(verb) or words().verbs.get(verb.removesuffix("する"), verb)
     if after.surface() == "ください":
