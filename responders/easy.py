@@ -58,8 +58,9 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?<=\d月|毎月)末日"), "の最後の日"),
     (re.compile(r"本庁舎(?=\d)"), "市役所の建物の"),
     (re.compile(r"翌(年度|年|月|日)(?=\d)"), r"次の\1の"),
-    (re.compile(r"前月(?=\d)"), "前の月の"),
+    (re.compile(r"(?<![一-龥\d])前月(?=\d)"), "前の月の"),
     (re.compile(r"は不要です"), "はいりません"),
+    (re.compile(r"(?<=\d日|末日)以前(?=[にの])"), "か、それより前"),  # the day itself counts
 )  # fmt: skip
 _ONLY_AS = {
     hard: re.compile(pattern)
@@ -76,16 +77,38 @@ _ONLY_AS = {
         **{hard: hard + "(?![がはもまなあの])" for hard in ("に限り", "場合に限り")},
         "に限って": "に限って(?![いおはも])",
         "に応じて": "(?<=[得入況数齢額量度分類合積間])に応じて",  # not 調査に応じて
+        "以前に": r"(?:(?<=[、。はがも])|^)以前に",  # 4月1日以前 includes the day
         "に際して": "(?<![るうくすつむぶぐぬた])に際して",
         **{hard: f"(?<=[^、。(「]){hard}" for hard in ("または", "又は", "もしくは", "若しくは")},
         **{hard: f"(?<=[^、。(「]){hard}" for hard in ("および", "及び", "ならびに", "並びに")},
     }.items()
 }
 """What a phrase must stand between to mean what its plain words say."""
+_STAYS_BEHIND = {
+    "転出": re.compile(r"に$"),  # 3月に or 大阪に: when, or where to
+    "転居": re.compile(r"[にで]$"),
+    "受診": re.compile(r"を$"),
+    "請求": re.compile(r"[料費金額代]を$"),  # a bill is no wish
+    "凍結": re.compile(r"を$"),
+    "破損": re.compile(r"(?<!を)$"),  # what broke, nobody need have broken
+    **dict.fromkeys(("変更", "開始", "停止", "延長", "短縮", "中止", "廃止"), re.compile(r"が$")),
+}
+"""Where a verb of the table does not mean what its plain one says."""
+_MOVES = {"転出": re.compile(r"へ[^、]{0,8}$"), "転居": re.compile(r"(?:へ|から)[^、]{0,8}$")}
+"""These name their place themselves: 海外へ引っ越す."""
+_PERSON = re.compile(
+    r"(?:以上|以下|未満|\d歳|歳まで|世帯|課税|お持ち|お住まい|級|予定|人|者|民|学生|年生|代理|対象|該当|希望|難病|病気|障害|暮らし|員|症|すべて|"
+    r"全て|地区|中|在住|在勤|在学|女性|男性|妊婦|ひとり親)の$"
+)
+_NO_PERSON = re.compile(r"の$|(?:いずれか|どちらか)[^、]{0,8}$|(?<!な)(?<!難し)(?<!若)い$")
+_RATHER = re.compile(r"方が(?:便利|安|早|速|高|低|よ|良|い[いっ]|得|簡単|多|少|望まし|安全|有利|楽)")
+_BY_WHOM = re.compile(r"(?:方|人|者|親|主|族|民|員|世帯)に[^。]*$")
+"""「所有者に納めていただきます」: who pays; 「所有者に払ってください」 would be to whom."""
 _PARTICLES = {*(("に", verb) for verb in ("付く", "つく", "よる", "関する", "対する")), ("と", "する")}
 """Two words that one reads as a particle: について, による."""
 _NO_SPACE_BEFORE = frozenset({"助詞", "助動詞", "接尾辞", "補助記号", "空白", "記号"})
 _COMPOUND = frozenset({"名詞", "形状詞", "接尾辞", "接頭辞", "記号"})
+_WHEN = frozenset({"日", "月", "年", "年度", "時", "現在", "時点"})
 _CLAUSES = {"こと": "を", "入っている人": "に", "持っている人": "を", "使う人": "を", "買った人": "を"}
 
 
@@ -283,6 +306,8 @@ def _phrased(sentence: str) -> str:
 
 
 def _stands(hard: str, sentence: str, at: int) -> bool:
+    if "ていただきます" in hard and _BY_WHOM.search(sentence, 0, at):
+        return False
     if hard.endswith("ください") and sentence.startswith("ます", at + len(hard)):
         return False
     only = _ONLY_AS.get(hard)
@@ -294,9 +319,9 @@ def _reworded(tokens: Sequence[Any]) -> Iterator[str]:
     while at < len(tokens):
         taken, text = _kept(tokens, at) or _honorific(tokens, at) or _verb(tokens, at) or _noun(tokens, at)
         if taken and at > 1 and tokens[at - 1].surface() == "の" and (link := _link(text)):
-            # 「住所の変更」→「住所を変えること」; 「床材への変更」 cannot be said so.
-            particle = tokens[at - 2].part_of_speech()[0] == "助詞"
-            taken, text = (0, "") if particle else (taken, f"\b{link}{text}")
+            # 「住所の変更」→「住所を変えること」; 「床材への変更」, 「1月1日の所有者」 cannot be said so.
+            named = tokens[at - 2].part_of_speech()[0] != "助詞" and tokens[at - 2].surface() not in _WHEN
+            taken, text = (taken, f"\b{link}{text}") if named else (0, "")
         yield text if taken else tokens[at].surface()
         at += taken or 1
 
@@ -341,7 +366,7 @@ def _honorific(tokens: Sequence[Any], at: int) -> tuple[int, str] | None:
 
 def _verb(tokens: Sequence[Any], at: int) -> tuple[int, str] | None:
     """A verb of the table in the same form; what has no sure form, a passive above all, stays."""
-    table, first = words().verbs, tokens[at]
+    table, first, before = words().verbs, tokens[at], _surface(tokens, 0, at)
     if first.part_of_speech()[0] == "動詞" and first.dictionary_form() in table:
         return inflected(table[first.dictionary_form()], tokens, at, 0)
     if at and _inside_name(tokens[at - 1]):
@@ -350,7 +375,11 @@ def _verb(tokens: Sequence[Any], at: int) -> tuple[int, str] | None:
     follows = tokens[at + count] if count and at + count < len(tokens) else None
     if follows is None or follows.dictionary_form() not in ("する", "できる"):
         return None
-    return inflected(table[_surface(tokens, at, count)], tokens, at, count)
+    word = _surface(tokens, at, count)
+    if word in _STAYS_BEHIND and _STAYS_BEHIND[word].search(before):
+        return None
+    moves = word in _MOVES and _MOVES[word].search(before)
+    return inflected("引っ越す" if moves else table[word], tokens, at, count)
 
 
 def _inside_name(before: Any) -> bool:  # noqa: ANN401
@@ -361,13 +390,22 @@ def _noun(tokens: Sequence[Any], at: int) -> tuple[int, str]:
     table = words().nouns
     if at and _inside_name(tokens[at - 1]):
         return 0, ""
-    if tokens[at].surface() == "方" and tokens[at].part_of_speech()[0] != "名詞":
+    if tokens[at].surface() == "方" and not _is_person(tokens, at):
         return 0, ""
     count = _longest(tokens, at, table)
     after = tokens[at + count] if at + count < len(tokens) else None
     if not count or (after is not None and after.part_of_speech()[0] in ("名詞", "接尾辞")):
         return 0, ""
     return count, table[_surface(tokens, at, count)]
+
+
+def _is_person(tokens: Sequence[Any], at: int) -> bool:
+    """Whether 方 is a person, and not a side or the better choice (バスの方が便利, 早い方の日)."""
+    if tokens[at].part_of_speech()[0] != "名詞" or _RATHER.match(_surface(tokens, at, len(tokens))):
+        return False
+    before = _surface(tokens, 0, at)
+    wants = tokens[at - 1].part_of_speech()[0] == "助動詞" if at else False  # 使いたい方
+    return bool(_PERSON.search(before) or wants or not _NO_PERSON.search(before))
 
 
 def spaced(text: str) -> str:
