@@ -89,5 +89,14 @@ def inflected(verb: str, tokens: Sequence[Any], at: int, stem: int) -> tuple[int
             if following in ("て", "で"):
                 return stem + 2, te
             return stem + 2, te[:-1] + ("だ" if voiced else "た") + following[1:]
-        return stem + 1, polite_stem(verb)
+        joined = _joined(verb) if following == "、" else polite_stem(verb)
+        return (stem + 1, joined) if joined else None
     return None
+
+
+def _joined(verb: str) -> str:
+    """The form before a comma: nobody says 「紙を見、」, and 「無料でして、」 is 「無料です」."""
+    if verb == "する":
+        return ""
+    short = _kind(verb) == "kuru" or len(polite_stem(verb)) == 1
+    return te_form(verb) if short else polite_stem(verb)

@@ -90,6 +90,7 @@ _STAYS_BEHIND = {
     "受診": re.compile(r"を$"),
     "請求": re.compile(r"[料費金額代]を$"),  # a bill is no wish
     "凍結": re.compile(r"を$"),
+    "要する": re.compile(r"(?<!に)$"),  # 修理に要する費用, but 許可を要する
     "破損": re.compile(r"(?<!を)$"),  # what broke, nobody need have broken
     **dict.fromkeys(("変更", "開始", "停止", "延長", "短縮", "中止", "廃止"), re.compile(r"が$")),
 }
@@ -367,8 +368,9 @@ def _honorific(tokens: Sequence[Any], at: int) -> tuple[int, str] | None:
 def _verb(tokens: Sequence[Any], at: int) -> tuple[int, str] | None:
     """A verb of the table in the same form; what has no sure form, a passive above all, stays."""
     table, first, before = words().verbs, tokens[at], _surface(tokens, 0, at)
-    if first.part_of_speech()[0] == "動詞" and first.dictionary_form() in table:
-        return inflected(table[first.dictionary_form()], tokens, at, 0)
+    word = first.dictionary_form()
+    if first.part_of_speech()[0] == "動詞" and word in table:
+        return None if _stays(word, before) else inflected(table[word], tokens, at, 0)
     if at and _inside_name(tokens[at - 1]):
         return None
     count = _longest(tokens, at, table, most=3)
@@ -376,10 +378,14 @@ def _verb(tokens: Sequence[Any], at: int) -> tuple[int, str] | None:
     if follows is None or follows.dictionary_form() not in ("する", "できる"):
         return None
     word = _surface(tokens, at, count)
-    if word in _STAYS_BEHIND and _STAYS_BEHIND[word].search(before):
+    if _stays(word, before):
         return None
     moves = word in _MOVES and _MOVES[word].search(before)
     return inflected("引っ越す" if moves else table[word], tokens, at, count)
+
+
+def _stays(word: str, before: str) -> bool:
+    return word in _STAYS_BEHIND and bool(_STAYS_BEHIND[word].search(before))
 
 
 def _inside_name(before: Any) -> bool:  # noqa: ANN401

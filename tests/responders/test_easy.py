@@ -1,5 +1,6 @@
 """やさしい日本語 by rule: shorter, plainer, and not one fact more or less."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,26 @@ def test_a_phrase_is_replaced_where_it_is_one(text: str, expected: str) -> None:
 )  # fmt: skip
 def test_plain_words_leave_duties_limits_and_who_acts_alone(text: str, expected: str) -> None:
     assert _easy(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("相談は無料で行い、秘密を守ります。", "相談は無料で行い、秘密を守ります。"),
+        ("相談は無料で行います。", "相談は無料でします。"),
+        ("職員が来庁し、話します。", "職員が市役所に来て、話します。"),
+        ("市が地図を閲覧し、決めます。", "市が地図を見て、決めます。"),
+        ("この工事は許可を要します。", "この工事は許可が必要です。"),
+        ("許可を要する工事です。", "許可を要する工事です。"),
+        ("工事に要する時間です。", "工事にかかる時間です。"),
+    ],
+)  # fmt: skip
+def test_a_verb_stands_in_a_form_that_people_say(text: str, expected: str) -> None:
+    assert _easy(text) == expected
+
+
+def test_no_article_gets_a_broken_verb() -> None:
+    assert not [plain for _, plain in _knowledge() if re.search(r"でし、|をかか", plain)]
 
 
 def test_no_article_gets_a_phrase_inside_a_word() -> None:
