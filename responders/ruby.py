@@ -47,8 +47,18 @@ _SET = {
     "申込み": "もうしこみ", "世帯主": "せたいぬし", "偶数月": "ぐうすうづき", "止水栓": "しすいせん",
     "古布": "ふるぬの", "休館日": "きゅうかんび", "収集日": "しゅうしゅうび", "市内": "しない",
     "市外": "しがい", "利用日": "りようび", "支払日": "しはらいび",
+    "納期限": "のうきげん", "続柄": "つづきがら", "過誤納": "かごのう", "小人": "しょうにん",
+    "七日": "なのか", "十日": "とおか", "二十日": "はつか", "十四日": "じゅうよっか",
+    "二十四日": "にじゅうよっか", "七日間": "なのかかん", "十日間": "とおかかん",
+    "二十日間": "はつかかん", "奇数月": "きすうづき",
 }  # fmt: skip
 """Words that the dictionary cuts, or reads, otherwise than people do; longer ones win."""
+_ALONE = {"階": "かい"}
+"""Words that read so without a number before them."""
+_MONTH = re.compile(r"(?<!か)月の?$")
+_TO_A_DAY = re.compile(r"から(?:\d+日|末日)まで")
+_BETTER = re.compile(r"が(?:便利|安|早|速|高|低|よ|良|い[いっ]|得|簡単|多|少|望まし|安全|有利|楽)")
+_DEGREES = ("早い", "遅い", "高い", "低い", "安い", "多い", "少ない", "長い", "短い", "大きい", "小さい")
 _BEFORE_PUN = tuple("一三四六八十")
 _SET_WORD = re.compile("|".join(sorted(_SET, key=len, reverse=True)))
 
@@ -137,7 +147,7 @@ def _words(text: str) -> Iterator[Piece]:
             while number < len(found) and starts[number] < end:
                 number += 1
             continue
-        before = [one for one, _ in found[max(0, number - 2) : number]]
+        before = [one for one, _ in found[max(0, number - 3) : number]]
         if before and before[-1].isdigit() and _KANJI.search(surface):
             yield from _counted(before, surface, morpheme, text[starts[number] + len(surface) :])
         else:
@@ -158,7 +168,7 @@ def _reading(surface: str, morpheme: Any, before: list[str], after: str) -> str:
         return ""
     previous = before[-1] if before else ""
     if surface == "方" and morpheme.part_of_speech()[0] == "名詞":
-        return "かた"
+        return "ほう" if _is_rather(before, after) else "かた"
     if surface == "他" and after.startswith("の"):
         return "ほか"
     if surface == "日" and previous.endswith("曜"):
@@ -169,13 +179,19 @@ def _reading(surface: str, morpheme: Any, before: list[str], after: str) -> str:
         return "ぷん"
     if surface.startswith("行っ") and previous == "を":
         return "おこなっ"
-    return _hiragana(morpheme.reading_form())
+    return _ALONE.get(surface) or _hiragana(morpheme.reading_form())
+
+
+def _is_rather(before: list[str], after: str) -> bool:
+    """「バスの方が安い」, 「早い方」, but 「所得が低い方」."""
+    *earlier, previous = before or [""]
+    return bool(_BETTER.match(after)) or (previous in _DEGREES and earlier[-1:] != ["が"])
 
 
 def _counted(before: list[str], counter: str, morpheme: Any, after: str) -> Iterator[Piece]:  # noqa: ANN401
     """A counter behind digits. The digits went out already without a reading."""
     digits = before[-1].lstrip("0") or "0"
-    month = len(before) > 1 and before[-2].endswith("月")
+    month = _MONTH.search("".join(before[:-1])) or _TO_A_DAY.match(after)
     if counter in ("日", "日間"):
         day = "ついたち" if digits == "1" and month and counter == "日" else _DAYS.get(digits, "")
         if day:
