@@ -1,6 +1,7 @@
 """やさしい日本語 by rule: shorter, plainer, and not one fact more or less."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,32 @@ import pytest
 from responders.easy import easy
 from responders.easy_check import check_easy, readability
 from responders.facts import facts, normalise
+from responders.japanese import long_tokens
 from responders.knowledge import split_sentences
 
 KNOWLEDGE = Path(__file__).resolve().parents[2] / "data" / "knowledge"
+_MARKS = {
+    "one of": r"/(?:いずれ|どれ|どちら)(?=/)",
+    "or": r"/(?:また/は|又/?は|もし/?くは|若し/?くは|か)(?=/)",
+    "among": r"/の/うち(?=/)",
+    "before": r"/以前(?=/)|/それ/より/前(?=/)",
+    "at least": r"/以上(?=/)",
+    "at most": r"/以下(?=/)",
+    "less than": r"/未満(?=/)",
+    "within": r"/以内(?=/)",
+    "until": r"/まで(?=/)",
+    "most": r"/上限(?=/)",
+    "except": r"/以外(?=/)|/除[くい](?=/)",
+    "only": r"/(?:のみ|だけ|限[りるっ])(?=/)|/に限(?=[りっ])",
+    "about": r"/(?:約|およそ|おおむね|おおよそ|だいたい)(?=/)",
+    "not": r"/(?:ない|なく|なかっ|なけれ|ん|ず|ぬ)(?=/)|/不要(?=/)",
+    "whose act": r"(?:方|人|者|主)/?に/[^。]*いただ[きく]",
+    "and": r"/かつ(?=/)|/両方(?=/)",
+    "a row that needs another": r"(?m:^/・.*/(?:いずれ|どれ|どちら|うち|あり/$|と/$))",
+}
+"""What limits, offers a choice or denies, in words of the offices and in plain ones, between slashes."""
+_ON_PURPOSE = {"配偶者": "夫か妻", "原本": "コピーではない紙", "日以前": "日か、それより前"}
+"""Plain words that hold a mark themselves and say the same."""
 
 
 def _easy(text: str) -> str:
@@ -238,6 +262,23 @@ def test_no_fact_of_the_knowledge_is_lost_or_added() -> None:
         after.append(easy(before[-1]).body)
         assert _values(after[-1]) == _values(before[-1]), file.name
     assert readability("\n".join(after))[0] < 0.9 * readability("\n".join(before))[0]
+
+
+def test_no_article_says_another_limit_choice_or_denial() -> None:
+    other = [(said, plain) for said, plain in _knowledge() if _marks(_on_purpose(said)) != _marks(plain)]
+    assert not other
+
+
+def _on_purpose(text: str) -> str:
+    return re.sub("|".join(_ON_PURPOSE), lambda found: _ON_PURPOSE[found[0]], text)
+
+
+def _marks(text: str) -> dict[str, int]:
+    words = "\n".join(
+        "/" + "".join(m.surface() + "/" for m in long_tokens(line)) for line in text.split("\n")
+    )
+    found = {name: len(re.findall(pattern, words)) for name, pattern in _MARKS.items()}
+    return {**found, **Counter(re.findall(r"\d+", text))}
 
 
 def _values(text: str) -> list[tuple[str, str]]:
