@@ -84,6 +84,9 @@ _ONLY_AS = {
     }.items()
 }
 """What a phrase must stand between to mean what its plain words say."""
+_NO_REQUEST = ("受け付ける", "受付ける", "送る", "配る", "渡す", "届く", "なる", "ある", "決まる", "始まる")
+_CITY_DOES = ("送付", "発送", "郵送", "通知", "交付", "支給", "配布", "発行", "実施", "開催", "開始", "決定")
+"""What the city or nobody does; the citizen who is asked in the same sentence is asked for the rest only."""
 _STAYS_BEHIND = {
     "転出": re.compile(r"に$"),  # 3月に or 大阪に: when, or where to
     "転居": re.compile(r"[にで]$"),
@@ -269,6 +272,9 @@ def _at_request(sentence: str) -> tuple[str, str] | None:
         if re.search(r"方|人|とき|場合|もの|際", rest) or _in_brackets(sentence, at):
             continue
         stem = sentence[: at - len(verb.surface())]
+        acts = stem.rsplit("、", 1)[-1]
+        if verb.dictionary_form() in _NO_REQUEST or acts.endswith(_CITY_DOES) or "が" in acts:
+            continue
         return stem + te_form(verb.dictionary_form()) + "ください。", "それから、" + rest
     return None
 
@@ -320,11 +326,16 @@ def _reworded(tokens: Sequence[Any]) -> Iterator[str]:
     while at < len(tokens):
         taken, text = _kept(tokens, at) or _honorific(tokens, at) or _verb(tokens, at) or _noun(tokens, at)
         if taken and at > 1 and tokens[at - 1].surface() == "の" and (link := _link(text)):
-            # 「住所の変更」→「住所を変えること」; 「床材への変更」, 「1月1日の所有者」 cannot be said so.
-            named = tokens[at - 2].part_of_speech()[0] != "助詞" and tokens[at - 2].surface() not in _WHEN
-            taken, text = (taken, f"\b{link}{text}") if named else (0, "")
+            # 「住所の変更」→「住所を変えること」; 「床材への変更」 and 「本人の来庁」 cannot be said so.
+            taken, text = (taken, f"\b{link}{text}") if _is_object(tokens[at - 2]) else (0, "")
         yield text if taken else tokens[at].surface()
         at += taken or 1
+
+
+def _is_object(before: Any) -> bool:  # noqa: ANN401
+    """Whether what stands before の is acted on, and is no person who acts nor a day."""
+    word = before.surface()
+    return before.part_of_speech()[0] != "助詞" and word not in _WHEN and not _PEOPLE.search(word)
 
 
 def _link(text: str) -> str:

