@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
+from responders import check_words
 from responders.easy import easy
 from responders.facts import Fact, facts, normalise
 from responders.japanese import official, tokens
@@ -42,138 +43,6 @@ CONDITION_KEPT = 0.6
 """As in the gate, but people may word it more freely."""
 DOCUMENT = -1
 """`Finding.sentence` of a finding about the whole text."""
-_FAULT = "不手際|手違い|過ち|誤り|ミス|過失|落ち度|不備|怠慢|怠って|不適切"
-_ASSERTION = re.compile(
-    "必ず|絶対に|確実に|保証(?:し|いた)|お約束|約束(?:し|いた)|間違いなく|"
-    "違法|適法|合法|不法(?!投棄)|脱法|法的に|法律上|(?:法律?|法令|条例|規則)違反|(?:法律?|法令|条例)に(?:違反|反し)|"
-    "違憲|勝訴|敗訴|賠償|損害|補償(?:し|いた)|弁償|慰謝料|示談|責任を(?:負|取り|取ら|とり|認め)|"
-    "(?:[当本]?市|課|当方)(?:側)?(?:の責任|に責任)|"
-    rf"(?:[当本]?市|課|職員|担当者?|当方|こちら|私ども|わたくしども)(?:側)?の(?:{_FAULT})"
-)
-_APOLOGY = re.compile(
-    rf"(?:申し?訳(?=[あごな])|[おご]詫び|おわび|陳謝|謝罪)(?=.*(?:{_FAULT}))|"
-    rf"(?:{_FAULT}).*?(申し?訳(?=[あごな])|[おご]詫び|おわび|陳謝|謝罪)"
-)
-"""Regret alone is a courtesy; beside a fault it admits liability."""
-_OPPOSITE = (
-    {"まで", "以内", "以下", "未満", "以前", "より前", "より下", "に満たない", "より若い"},
-    {"から", "以上", "以降", "以後", "超", "を超え", "より後", "より上"},
-)
-_WITH_ITSELF = {"まで", "以内", "以下", "以前", "から", "以上", "以降", "以後"}
-"""Bounds that hold the number itself: 65歳以上 is not 65歳より上."""
-_LIMITS = ("以内", "以上", "以下", "未満", "以降", "以前")
-_NEEDED_BOUNDS = frozenset([*_LIMITS, "以後", "まで", "超", "を超え", "より前", "より後", "より上", "より下"])
-_SIDES = (
-    re.compile("まで|迄|以内|以下|未満|以前|より[前下]|前に|内に|満たない|期限と|締め?切|[~〜]"),
-    re.compile("から|以上|以降|以後|超|より[後上]|上回"),
-)
-"""Words for each of `_OPPOSITE`, also those that follow no number."""
-_BARE_LIMIT = re.compile(r"(?<=[一-龥々ァ-ヶー])(?:まで|以内|以下|未満|以前|以上|以降|以後)")
-_RESTRICTIONS = (
-    re.compile(
-        r"(?<!る)限り|(?<![期制上下権極門])限(?:る|られ|って|定)|のみ(?!なら)|"
-        r"(?<!でき)(?<!きる)だけ(?!で[なは])|しか(?!し)"
-    ),
-    re.compile("原則|基本的に"),
-    re.compile(
-        r"(?<![一-龥])約(?=\d)|およそ|だいたい|大体|(?<=[\d月日間年週分円回人枚件時歳])(?:程度|ほど|[くぐ]らい|前後)"
-    ),
-    re.compile(r"各(?=\d)|ずつ|それぞれ"),
-)
-"""Words of one row limit a statement alike: none of them may be lost or added."""
-_EITHER = re.compile(
-    r"または|又は|もしくは|あるいは|いずれか|どちらか|(?<=[一-龥ァ-ヶー])か(?=[、一-龥ァ-ヶー])"
-)
-_BOTH = re.compile(
-    r"および|及び|ならびに|並びに|かつ|(?<=[一-龥ァ-ヶー])と(?![同異判認違別比])(?=[一-龥ァ-ヶー])"
-)
-_TO = re.compile(r"[~〜-]\s*$")
-_FROM = re.compile(r"(?:\([月火水木金土日]曜?日?\))?\s*[~〜-]")
-_DUE = (re.compile("期限|締め?切|納期|最終日|必着|消印|提出日|納付日"), re.compile("開始|始ま|施行|スタート"))
-"""Words beside a date that say what one of `_OPPOSITE` would say."""
-_WORKDAYS = re.compile(r"月曜日?(?:から|[~〜-])金曜日?")
-_ON_WORKDAYS = re.compile(rf"平日|{_WORKDAYS.pattern}")
-_OTHER_DAYS = re.compile("土曜|日曜|休日|祝")
-"""A source that names these too has rows, of which a draft may leave some out."""
-_SEE = re.compile(
-    r"(?:詳細|詳しく|くわしく)は、?(?P<where>.+?)(?:を|で)(?:ご?覧|ご?確認|お確かめ)(?:ください|いただけます)。?"
-)
-_SITE = re.compile(r"[、,\s()「」:]|市|公式|の|ホーム|ウェブ|ページ|サイト|URL", re.IGNORECASE)
-_LIGHT_NOUNS = frozenset(
-    re.findall(
-        r"\S+",
-        "方 件 旨 際 点 等 内容 方法 手続 手続き 手数 面倒 迷惑 恐れ 案内 連絡 "
-        "確認 願い お願い 問い合わせ 問合せ 相談 参考 質問 回答 返答 以下 下記 "
-        "上記 次 詳細 説明 対応 場合 必要 可能 予定 本人 自分 自身 皆様 皆さま "
-        "様 さま 市 市役所 役所 窓口 担当 課 職員 事項 状況 事情 理由 都合 不便 "
-        "理解 協力 了承 利用 使用 申請 届け出 届出 提出 持参 来庁 来所 お越し "
-        "実施 対象 期間 時間 時期 日時 場所 料金 費用 金額 手元 全て すべて 用意 期限 締切 締め切り",
-    )
-)
-"""General words of official letters: one of them in the place of another changes no fact."""
-_EXCLUSIVE = tuple(
-    tuple(re.compile(word) for word in row.split())
-    for row in re.findall(
-        r"\S.*",
-        r"""
-無料|無償 有料|有償 半額 全額
-増額 減額
-税込 税別|税抜
-必着 消印有効
-最大|最高|上限 最小|最低|下限
-有効 無効
-必須|義務 任意
-開始|再開 中止|停止|終了|休止
-開館 休館|閉館
-開庁 閉庁
-営業 休業
-[当今同]月 [翌来]月 [前先]月
-[当今同]年 [翌来]年 [前昨]年
-[当本同]日 翌日 前日
-[今同]週 [翌来]週 [前先]週
-毎日 毎週 隔週 毎月 隔月 毎年 隔年
-上旬 中旬 下旬
-前期 後期
-前半 後半
-月初 月末
-午前 午後
-事前 事後
-以前 以後|以降
-[うくすつぬぶむる]前 [ただ]後
-まで の後|を過ぎ|より後|以降|以後
-平日 毎日 (?:休日|祝日|土日)(?![^、。]{0,8}(?:除|以外|休み))
-地上|(?<!地下)\d階 地下
-本庁舎?|本館 分庁舎|別館
-市内 市外
-転入 転出 転居
-入学 卒業
-大人 子ども|小人
-本人 代理人
-窓口 郵送|オンライン|電子申請
-燃える|燃やせる|可燃 燃えない|燃やせない|不燃
-""",
-    )
-)
-"""In a row each word shuts the others out; a new one in the place of the source's says something else."""
-_PREFIXES = "未非無不再"
-_PREFIXED = re.compile(rf"[{_PREFIXES}](?P<stem>[一-龥]{{2}})")
-_SIDE_OF = re.compile(r"(?P<what>\w\w)の?(?<!午)(?P<side>[前後])(?![期半回金])")
-_TOPIC = re.compile(
-    r"(?:^|[、。])(?P<topic>[^、。はが]{1,20}?)(?:に|で)?[はが](?P<said>.*?)(?=[、。][^、。はが]{1,20}[はが]|$)"
-)
-_POLITE_END = re.compile(
-    r"(?:です|ます|ません|ました|でした|でしょう|ましょう|ください|下さい|ませ|ですか|ますか|願います)[)」]*。?$"
-)
-_DOUBLE_HONORIFIC = re.compile(
-    r"になられ|おっしゃられ|いらっしゃられ|召し上がられ|ご覧になられ|させていただかせ|お伺いさせて|拝見させていただ"
-)
-_YEAR = re.compile(r"^\d{4}(?=-)")
-_BUILDING = re.compile(r"(?:\w{1,3}市)?(?:市?役所|[本東西南北新分別]庁舎?|支所|出張所|\d?階|内)?")
-_MUNICIPALITY = re.compile(r"[市区町村県都府]")
-_ADDRESS = re.compile(r"https?://[!-~]+|www\.[!-~]+|[!-~]+@[!-~]+")
-_NAMES_JA = {("人名", "姓"): ("人名", True), ("人名", "名"): ("人名", True), ("地名", "一般"): ("地名", True)}
-"""What to call it, and hard: a country may only tell of a language or a currency, and マイナ is a name."""
-_LATIN = re.compile(r"[A-Za-z]{3,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +193,7 @@ _KIND_JA = {
 def _check_facts(normal: str, sources: _Sources) -> Iterator[_Partial]:
     passage = sources.passage_of(normal, ALIGNED)
     if "平日" in sources.text:
-        normal = _WORKDAYS.sub("平日", normal)
+        normal = check_words.WORKDAYS.sub("平日", normal)
     for fact in facts(normal):
         if _is_known(fact, sources.facts):
             yield from _check_bound(normal, fact, passage, sources)
@@ -346,11 +215,11 @@ def _is_known(fact: Fact, known: Sequence[Fact]) -> bool:
 def _same_value(fact: Fact, other: Fact) -> bool:
     if fact.kind == "date":
         # Leaving the year out says less, not something else; leaving the month out does not.
-        return fact.value in (other.value, _YEAR.sub("", other.value))
+        return fact.value in (other.value, check_words.YEAR.sub("", other.value))
     if fact.kind == "section":
         # A word in front may have stuck to the name: 本庁舎市民課.
         front = fact.value.removesuffix(other.value)
-        return fact.value.endswith(other.value) and bool(_BUILDING.fullmatch(front))
+        return fact.value.endswith(other.value) and bool(check_words.BUILDING.fullmatch(front))
     return fact.value == other.value
 
 
@@ -362,8 +231,10 @@ def _check_bound(normal: str, fact: Fact, passage: Passage | None, sources: _Sou
         return
     if fact.bound in bounds:
         return
-    side = next((group for group in _OPPOSITE if fact.bound in group), set())
-    included = (fact.bound in _WITH_ITSELF) in {bound in _WITH_ITSELF for bound in bounds & side}
+    side = next((group for group in check_words.OPPOSITE if fact.bound in group), set())
+    included = (fact.bound in check_words.WITH_ITSELF) in {
+        bound in check_words.WITH_ITSELF for bound in bounds & side
+    }
     hard = bool(side) and not included if bounds - {""} else _adds_a_bound(fact, sources)
     text = f"{fact.surface}{fact.bound}"
     yield (
@@ -376,23 +247,30 @@ def _check_bound(normal: str, fact: Fact, passage: Passage | None, sources: _Sou
 
 def _adds_a_bound(fact: Fact, sources: _Sources) -> bool:
     """Whether a day becomes a beginning or an end that no word beside it in the source tells of."""
-    side = next((i for i, group in enumerate(_OPPOSITE) if fact.bound in group), None)
+    side = next((i for i, group in enumerate(check_words.OPPOSITE) if fact.bound in group), None)
     if fact.kind != "date" or side is None:
         return False
     alike = [o for o in sources.facts if o.kind == fact.kind and _same_value(fact, o)]
     text = sources.text
-    ranged = (_TO.search(text, 0, o.start) if side == 0 else _FROM.match(text, o.end) for o in alike)
-    return not (any(ranged) or any(_DUE[side].search(_around(text, other)) for other in alike))
+    ranged = (
+        check_words.TO.search(text, 0, o.start) if side == 0 else check_words.FROM.match(text, o.end)
+        for o in alike
+    )
+    return not (any(ranged) or any(check_words.DUE[side].search(_around(text, other)) for other in alike))
 
 
 def _check_lost_bound(normal: str, fact: Fact, passage: Passage, sources: _Sources) -> Iterator[_Partial]:
     """A bare number where the sentence's own passage bounds it: 65歳 for 65歳以上."""
     alike = [o for o in facts(normalise(passage.text)) if o.kind == fact.kind and _same_value(fact, o)]
-    if not alike or any(o.bound not in _NEEDED_BOUNDS for o in alike):
+    if not alike or any(o.bound not in check_words.NEEDED_BOUNDS for o in alike):
         return
     bound = alike[0].bound
-    side = next(words for words, group in zip(_SIDES, _OPPOSITE, strict=True) if bound in group)
-    elsewhere = (o for sentence in sources.body for o in facts(sentence) if o.bound in _NEEDED_BOUNDS)
+    side = next(
+        words for words, group in zip(check_words.SIDES, check_words.OPPOSITE, strict=True) if bound in group
+    )
+    elsewhere = (
+        o for sentence in sources.body for o in facts(sentence) if o.bound in check_words.NEEDED_BOUNDS
+    )
     if any(o.kind == fact.kind and o.value == fact.value for o in elsewhere):
         return
     if not side.search(_around(normal, fact)):
@@ -464,9 +342,9 @@ def _municipalities(morphemes: Sequence[Any]) -> Iterator[str]:
         name, kind = morpheme.surface(), morpheme.part_of_speech()
         if kind[1:3] != ("固有名詞", "地名"):
             continue
-        if _MUNICIPALITY.match(suffix):
+        if check_words.MUNICIPALITY.match(suffix):
             yield name + suffix
-        elif _MUNICIPALITY.match(name[-1]):
+        elif check_words.MUNICIPALITY.match(name[-1]):
             yield name
 
 
@@ -476,7 +354,7 @@ def _check_names(normal: str, sources: _Sources) -> Iterator[_Partial]:
     The small dictionary knows families, first names, places and a few firms. It does not see what is made of
     common words (みどり公園, スカイツリー, 厚生労働省), nor a family that is a word too (森, 原).
     """
-    morphemes = tokens(_ADDRESS.sub("", normal))
+    morphemes = tokens(check_words.ADDRESS.sub("", normal))
     known = " ".join([sources.text, sources.register.text, *_municipalities(morphemes)])
     for (what, hard), run in groupby(morphemes, _sort_of_name):
         name = "".join(m.surface() for m in run)
@@ -487,7 +365,7 @@ def _check_names(normal: str, sources: _Sources) -> Iterator[_Partial]:
 def _sort_of_name(morpheme: Any) -> tuple[str, bool]:  # noqa: ANN401
     """What to call it, and whether it is hard; empty when it is no proper noun."""
     kind = morpheme.part_of_speech()
-    return _NAMES_JA.get(kind[2:4], ("固有名詞", False)) if kind[1] == "固有名詞" else ("", False)
+    return check_words.NAMES_JA.get(kind[2:4], ("固有名詞", False)) if kind[1] == "固有名詞" else ("", False)
 
 
 def _check_nouns(normal: str, sources: _Sources) -> Iterator[_Partial]:
@@ -506,7 +384,11 @@ def _check_nouns(normal: str, sources: _Sources) -> Iterator[_Partial]:
     if not new:
         return
     group = official(sources.groups[passage])
-    named = (word for word in naming_words(official(normalise(passage.text))) if word not in _LIGHT_NOUNS)
+    named = (
+        word
+        for word in naming_words(official(normalise(passage.text)))
+        if word not in check_words.LIGHT_NOUNS
+    )
     lost = next((word for word in named if word not in group), "")
     for word in dict.fromkeys(noun.surface() for noun in new):
         message = f"「{word}」は記事にない語です。" + (f"記事には「{lost}」とあります。" if lost else "")
@@ -528,7 +410,7 @@ def _nouns_beside_facts(normal: str) -> list[Any]:
         and m.part_of_speech()[1] == "普通名詞"
         and m.part_of_speech()[2] != "副詞可能"
         and len(m.surface()) > 1
-        and m.surface() not in _LIGHT_NOUNS
+        and m.surface() not in check_words.LIGHT_NOUNS
         and not any(start < m.end() and m.begin() < end for start, end in taken)
     ]
 
@@ -560,7 +442,11 @@ def _check_conditions(normal: str, sources: _Sources) -> Iterator[_Partial]:
     before = sources.body[: sources.body.index(normal)][-1:]
     lost = list(lost_conditions([sources.groups[passage], *before], old, CONDITION_KEPT))
     said = {(fact.kind, fact.value) for sentence in sources.body for fact in facts(sentence)}
-    limits = (fact for fact in facts(old) if fact.bound in _LIMITS and (fact.kind, fact.value) not in said)
+    limits = (
+        fact
+        for fact in facts(old)
+        if fact.bound in check_words.LIMITS and (fact.kind, fact.value) not in said
+    )
     lost += (fact.surface + fact.bound for fact in limits)
     follows = (passage.article, passage.ordinal + 1)
     lost += (
@@ -578,16 +464,20 @@ def _check_restrictions(normal: str, sources: _Sources) -> Iterator[_Partial]:
     if passage is None:
         return
     old, group = normalise(passage.text), sources.groups[passage]
-    for words in _RESTRICTIONS:
+    for words in check_words.RESTRICTIONS:
         if (lost := words.search(old)) and not words.search(group):
             yield "condition", lost[0], True, f"記事にある条件「{lost[0]}」が抜けています。"
         if (new := words.search(normal)) and not words.search(sources.text):
             yield "condition", new[0], True, f"記事にない条件「{new[0]}」があります。"
-    if (days := _ON_WORKDAYS.search(old)) and not (_OTHER_DAYS.search(old) or _ON_WORKDAYS.search(group)):
+    if (days := check_words.ON_WORKDAYS.search(old)) and not (
+        check_words.OTHER_DAYS.search(old) or check_words.ON_WORKDAYS.search(group)
+    ):
         yield "condition", days[0], True, f"記事にある条件「{days[0]}」が抜けています。"
     of_facts = {fact.end for fact in facts(old)}
-    for limit in (found for found in _BARE_LIMIT.finditer(old) if found.start() not in of_facts):
-        side = next(w for w, names in zip(_SIDES, _OPPOSITE, strict=True) if limit[0] in names)
+    for limit in (found for found in check_words.BARE_LIMIT.finditer(old) if found.start() not in of_facts):
+        side = next(
+            w for w, names in zip(check_words.SIDES, check_words.OPPOSITE, strict=True) if limit[0] in names
+        )
         if not side.search(group):
             yield "bound", limit[0], True, f"記事にある「{limit[0]}」が抜けています。"
 
@@ -605,7 +495,7 @@ def _check_opposites(normal: str, sources: _Sources) -> Iterator[_Partial]:
 
 def _exchanged(normal: str, group: str, old: str, known: str) -> Iterator[tuple[str, str]]:
     """Words that no source holds where the source has another one of their row."""
-    for row in _EXCLUSIVE:
+    for row in check_words.EXCLUSIVE:
         lost = next((m[0] for word in row if (m := word.search(old)) and not word.search(group)), "")
         new = next((m[0] for word in row if (m := word.search(normal)) and not word.search(known)), "")
         if lost and new:
@@ -614,7 +504,7 @@ def _exchanged(normal: str, group: str, old: str, known: str) -> Iterator[tuple[
 
 def _joined(normal: str, group: str, old: str) -> Iterator[tuple[str, str]]:
     """「または」 for 「と」, or the other way round."""
-    for one, other in ((_EITHER, _BOTH), (_BOTH, _EITHER)):
+    for one, other in ((check_words.EITHER, check_words.BOTH), (check_words.BOTH, check_words.EITHER)):
         lost, new = one.search(old), other.search(normal)
         if lost and new and not one.search(group) and not other.search(old):
             yield new[0], lost[0]
@@ -623,12 +513,12 @@ def _joined(normal: str, group: str, old: str) -> Iterator[tuple[str, str]]:
 def _turned(normal: str, group: str, old: str) -> Iterator[tuple[str, str]]:
     """就学児 for 未就学児 or the other way round, and 引っ越し前 for 引っ越し後."""
     for one, other, here in ((old, group, False), (normal, old, True)):
-        for found in _PREFIXED.finditer(one):
-            bare = rf"(?<![{_PREFIXES}]){found['stem']}"
+        for found in check_words.PREFIXED.finditer(one):
+            bare = rf"(?<![{check_words.PREFIXES}]){found['stem']}"
             if found[0] not in other and re.search(bare, other) and not re.search(bare, one):
                 yield (found[0], found["stem"]) if here else (found["stem"], found[0])
-    meant = {(m["what"], m["side"]): m[0] for m in _SIDE_OF.finditer(old)}
-    for said in _SIDE_OF.finditer(normal):
+    meant = {(m["what"], m["side"]): m[0] for m in check_words.SIDE_OF.finditer(old)}
+    for said in check_words.SIDE_OF.finditer(normal):
         turned = meant.get((said["what"], "後" if said["side"] == "前" else "前"))
         if turned and (said["what"], said["side"]) not in meant:
             yield said[0], turned
@@ -652,7 +542,7 @@ def _check_swapped(normal: str, sources: _Sources) -> Iterator[_Partial]:
 def _by_topic(normal: str) -> dict[str, set[str]]:
     """What a text says of each thing that it names with 「は」 or 「が」; "not" where it is denied."""
     found: dict[str, set[str]] = {}
-    for match in _TOPIC.finditer(normal):
+    for match in check_words.TOPIC.finditer(normal):
         words = {*nouns(match["said"]), *predicates(match["said"])}
         words |= {"not"} if negations(match["said"]) else set()
         found.setdefault(match["topic"], set()).update(words)
@@ -664,14 +554,14 @@ def _check_letters(normal: str, sources: _Sources) -> Iterator[_Partial]:
         yield "glyph", odd, True, f"日本語で使わない文字「{odd}」があります。"
     if token := control_token(normal):
         yield "control_token", token, True, "モデルの制御記号が混ざっています。"
-    for word in dict.fromkeys(_LATIN.findall(_ADDRESS.sub("", normal))):
+    for word in dict.fromkeys(check_words.LATIN.findall(check_words.ADDRESS.sub("", normal))):
         if word.lower() not in (sources.text + sources.register.text).lower():
             yield "foreign_word", word, False, f"英字の語「{word}」が根拠の記事にありません。"
 
 
 def _check_assertions(normal: str, sources: _Sources) -> Iterator[_Partial]:
-    said = [found[0] for found in _ASSERTION.finditer(normal)]
-    said += [found[1] or found[0] for found in _APOLOGY.finditer(normal)]
+    said = [found[0] for found in check_words.ASSERTION.finditer(normal)]
+    said += [found[1] or found[0] for found in check_words.APOLOGY.finditer(normal)]
     for word in dict.fromkeys(said):
         if word not in sources.text:
             yield "assertion", word, True, f"記事にない断定・約束・責任の承認「{word}」があります。"
@@ -679,9 +569,9 @@ def _check_assertions(normal: str, sources: _Sources) -> Iterator[_Partial]:
 
 def _check_politeness(normal: str, _sources: _Sources) -> Iterator[_Partial]:
     """One style throughout and no honorific twice. Source: 文化審議会「敬語の指針」 2007."""
-    if normal.endswith("。") and not _POLITE_END.search(normal):
+    if normal.endswith("。") and not check_words.POLITE_END.search(normal):
         yield "politeness", normal, False, "文末が「です・ます」の形ではありません。"
-    if double := _DOUBLE_HONORIFIC.search(normal):
+    if double := check_words.DOUBLE_HONORIFIC.search(normal):
         yield "politeness", double[0], False, f"敬語が重なっています「{double[0]}」。"
 
 
@@ -695,10 +585,10 @@ def _check_support(normal: str, sources: _Sources) -> Iterator[_Partial]:
 
 def _points_to_a_page(normal: str, sources: _Sources) -> bool:
     """「詳しくは、市のホームページ(https://…)をご覧ください。」 with an address that is the city's own."""
-    found = _SEE.fullmatch(normal)
+    found = check_words.SEE.fullmatch(normal)
     if not found or not (addresses := [fact for fact in facts(normal) if fact.kind == "url"]):
         return False
-    beside = _SITE.sub("", _ADDRESS.sub("", found["where"]))
+    beside = check_words.SITE.sub("", check_words.ADDRESS.sub("", found["where"]))
     known = (*sources.facts, *sources.register_facts)
     return not beside and all(_is_known(address, known) for address in addresses)
 
