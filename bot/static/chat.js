@@ -50,7 +50,7 @@ async function replaceToken(refused) {
   if (other && other !== refused) [token, last] = [other, 0];
   else await begin();
   if (!refused) return;
-  notice("会話の有効期限が切れたため、新しい会話を始めました。");
+  notice("会話の有効期限が切れたため、新しい会話を始めました。前の会話のお返事は、この画面に出ません。お返事を待っている方は、もう一度ご用件を送ってください。");
   stream?.abort(); // it still follows the old conversation
 }
 
