@@ -1,4 +1,4 @@
-"""Business time of the city: due dates skip nights, lunch, weekends, holidays and 年末年始."""
+"""Business time of the city: a case is due when a business day ends; weekends and 年末年始 are none."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
