@@ -84,7 +84,8 @@ async def _render_no_storage(request: Request, error: Exception) -> Response:
 async def _render_unexpected(request: Request, error: Exception) -> Response:
     log.error("unexpected %s at %s", type(error).__name__, request.url.path)
     message = (
-        "システムの不具合で処理できませんでした。入力した内容は変更されていません。担当者に連絡してください。"
+        "システムの不具合で処理できませんでした。画面を開き直し、操作が反映されているかを確かめてください。"
+        "続くときは、システム担当者に連絡してください。"
     )
     if _wants_page(request):
         return HTMLResponse(page("error.html", title="エラー", message=message, status=500), 500)

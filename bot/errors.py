@@ -33,7 +33,7 @@ class NotFound(BotError):
     """No such thing, or not for this person."""
 
     status = 404
-    message_ja = "見つかりません。担当課が変わった可能性があります。"
+    message_ja = "見つかりません。案件は、ほかの課へ移った可能性があります。一覧へ戻って確認してください。"
 
 
 class NotAllowed(BotError):
@@ -60,7 +60,10 @@ class Conflict(BotError):
 class DraftNotPending(Conflict):
     """The draft was decided or replaced already."""
 
-    message_ja = "この下書きは、すでに処理済みか、新しい下書きに置き換わっています。"
+    message_ja = (
+        "この下書きは、すでに処理済みか、新しい下書きに置き換わっています。"
+        "画面を更新して、最新の内容を確認してください。"
+    )
 
 
 class CaseChanged(Conflict):
@@ -91,7 +94,9 @@ class DraftingOff(TextRefused):
 class NeedsConfirmation(TextRefused):
     """Places without a source: each must be edited or confirmed."""
 
-    message_ja = "根拠のない記述があります。指摘された箇所を直すか、一つずつ確認のチェックを入れてください。"
+    message_ja = (
+        "文面に、確認が必要な箇所があります。指摘された箇所を直すか、一つずつ確認のチェックを入れてください。"
+    )
 
 
 class OwnWordsNeedConfirmation(NeedsConfirmation):
@@ -122,5 +127,6 @@ class StorageUnavailable(BotError):
 
     status = 503
     message_ja = (
-        "データベースに書き込めません(容量不足または停止)。保存されていません。担当者に連絡してください。"
+        "データベースに書き込めません(容量不足または停止)。入力した内容は保存されていません。"
+        "システム担当者に連絡してください。"
     )

@@ -175,7 +175,10 @@ def answer_others(
     answer = second_text.japanese_part(approved.text)
     model = session.get_one(Draft, approved.draft_id)
     if seen_versions and origin.receipt_number not in answer:
-        raise TextRefused("文面に受付番号がないため、ほかの案件に同じ回答を送れません。")
+        raise TextRefused(
+            "文面にこの案件の受付番号がないため、ほかの案件に同じ回答を送れません。"
+            "受付番号を文面に戻すか、ほかの案件のチェックを外してください。"
+        )
     for inquiry_id, version in sorted(seen_versions.items()):
         inquiry = inquiries.for_decision(session, inquiry_id, staff)
         same = inquiry.incident_id is not None and inquiry.incident_id == origin.incident_id

@@ -217,7 +217,8 @@ def _attempt(engine: Engine, row_id: UUID, is_first: bool, senders: Mapping[str,
         if row.status != OutboxStatus.queued:
             return False
         if conversation.channel not in senders:
-            _settle(session, row, OutboxStatus.failed, "この経路の送信設定がありません。")
+            why = "この経路の送信設定がありません。システム担当者に連絡してください。"
+            _settle(session, row, OutboxStatus.failed, why)
             return False
     try:
         answer = _send(senders[conversation.channel], row, conversation, buttons)

@@ -102,10 +102,10 @@ def below(text: str, second: Second | None, frames: Frames) -> str:
     if second is None:
         return ""
     if second.kind not in frames:
-        raise TextRefused("付ける文の種類が正しくありません。")
+        raise TextRefused("いっしょに送る文の種類が正しくありません。画面を更新してください。")
     own = plain(second.text)
     if not own:
-        raise TextRefused("付ける文が空です。書くか、「外す」を押してください。")
+        raise TextRefused("いっしょに送る文が空です。書くか、「この文を外す」を押してください。")
     part = f"\n\n{LINE_BETWEEN}\n{frames[second.kind].title}\n\n{own}"
     if (units := utf16_units(plain(text) + part)) > MAX_TEXT_UNITS:
         raise TextRefused(

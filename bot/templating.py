@@ -27,7 +27,7 @@ _ACTION_JA = {
     "explain": "判定の根拠を記録",
     "propose": "下書きを作成",
     "reword": "下書きを言い換え",
-    "second_text": "第2の文(やさしい日本語・外国語)を変更",
+    "second_text": "いっしょに送る文(やさしい日本語・外国語)を変更",
     "recompose": "根拠の文を選択",
     "hand_off": "職員へ引継ぎ",
     "read": "閲覧",
@@ -107,6 +107,10 @@ _environment.filters |= {
     "actor": _actor,
 }
 _environment.globals["exits"] = EXITS
+_environment.globals["kind_ja"] = {
+    "sticker": "スタンプ", "image": "画像", "video": "動画", "audio": "音声", "file": "ファイル",
+    "location": "位置情報", "button": "ボタンで選択",
+}  # fmt: skip
 
 
 def page(template: str, **values: object) -> str:

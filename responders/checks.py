@@ -564,7 +564,8 @@ def _check_assertions(normal: str, sources: _Sources) -> Iterator[_Partial]:
     said += [found[1] or found[0] for found in check_words.APOLOGY.finditer(normal)]
     for word in dict.fromkeys(said):
         if word not in sources.text:
-            yield "assertion", word, True, f"記事にない断定・約束・責任の承認「{word}」があります。"
+            asked = "断定、約束、責任を認める言葉、法的な判断でないか確かめてください。"
+            yield "assertion", word, True, f"記事にない言葉「{word}」があります。{asked}"
 
 
 def _check_politeness(normal: str, _sources: _Sources) -> Iterator[_Partial]:

@@ -85,7 +85,12 @@ def frame_values(session: Session, signed_in: SignedIn) -> dict[str, Any]:
 def alarms(session: SessionDep, signed_in: SignedIn) -> list[dict[str, str]]:
     """Emergencies nobody took note of yet; every open page of the console asks again and again."""
     return [
-        {"id": str(i.id), "receipt_number": i.receipt_number, "since": templating.short(i.created_at)}
+        {
+            "id": str(i.id),
+            "receipt_number": i.receipt_number,
+            "since": templating.short(i.created_at),
+            "escalated": "まだ誰も確認していません" if i.alarm_escalated_at else "",
+        }
         for i in reports.alarms(session, signed_in[0])
     ]
 

@@ -41,7 +41,7 @@ def attach(
     """
     city = request.app.state.city
     if want and want not in city.seconds:
-        raise BadInput("付ける文の種類が正しくありません。")
+        raise BadInput("いっしょに送る文の種類が正しくありません。画面を更新してください。")
     asked = second_text.ask(session, inquiry_id, draft_id, want, text, city.frame, staff=staff)
     allowed = drafting.may_draft(session, inquiry_id, request.app.state.settings)
     llm = request.app.state.llm if allowed else None

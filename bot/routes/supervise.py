@@ -64,6 +64,7 @@ def overview(
     """All queues with counts and oldest age, and whatever a person must look at."""
     return page(
         "supervise.html",
+        channel_ja=reports.CHANNEL_JA,
         **frame_values(session, signed_in),
         counts=reports.queue_counts(session),
         deliveries=reports.troubled_deliveries(session),

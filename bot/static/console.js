@@ -235,6 +235,12 @@ if (rows.length) {
 const alarms = document.getElementById("alarms");
 if (alarms) {
   const title = document.title;
+  const escalation = (alarm) => {
+    const told = document.createElement("strong");
+    told.className = "escalated";
+    told.textContent = alarm.escalated;
+    return told;
+  };
   const showAlarm = (alarm) => {
     const box = document.createElement("div");
     box.className = "alarm";
@@ -256,7 +262,11 @@ if (alarms) {
       const ids = new Set(open.map((alarm) => alarm.id));
       const shown = new Set([...alarms.children].map((box) => box.dataset.id));
       for (const box of [...alarms.children]) if (!ids.has(box.dataset.id)) box.remove();
-      for (const alarm of open) if (!shown.has(alarm.id)) showAlarm(alarm);
+      for (const alarm of open) {
+        if (!shown.has(alarm.id)) showAlarm(alarm);
+        const box = [...alarms.children].find((one) => one.dataset.id === alarm.id);
+        if (alarm.escalated && !box.querySelector(".escalated")) box.append(" ", escalation(alarm));
+      }
       document.title = open.length ? `【緊急${open.length}件】${title}` : title;
     } catch {
       // The next round asks again.

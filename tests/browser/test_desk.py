@@ -68,7 +68,7 @@ def test_a_place_is_found_and_confirmed_by_keyboard(browser: Browser, site: str)
 
 def test_a_place_in_a_persons_own_words_is_found(browser: Browser, site: str) -> None:
     desk = _open_case(browser, site)
-    desk.get_by_text("自分で書いて送る").click()
+    desk.get_by_text("自分で書いて送る", exact=True).click()
     desk.get_by_label("文面", exact=True).fill("お答えします🎍。\n必ず横浜市の窓口へどうぞ。")
     desk.get_by_role("button", name="この文面で送る").click()
     box = desk.get_by_label("文面", exact=True)
@@ -178,7 +178,7 @@ def test_looking_for_articles_leaves_what_was_typed(browser: Browser, site: str,
     box = desk.get_by_label(BOX)
     typed = f"{box.input_value()}\n追伸"
     box.fill(typed)
-    desk.get_by_text("自分で書いて送る").click()
+    desk.get_by_text("自分で書いて送る", exact=True).click()
     desk.get_by_label("文面", exact=True).fill("手書きの途中")
     for words, shown in (("みみずのかたつむり", "見つかりませんでした"), ("印鑑登録", "印鑑登録証明書")):
         desk.get_by_label("ほかの記事を根拠に加える").fill(words)

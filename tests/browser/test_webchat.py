@@ -3,15 +3,17 @@
 import json
 
 import pytest
+import sqlalchemy as sa
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Route as Call
+from sqlmodel import col
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
 from bot import auth, outbox
-from bot.db import transaction
-from bot.models import Conversation, Role
+from bot.db import now, transaction
+from bot.models import Conversation, Inquiry, Role
 from tests.browser.conftest import QUESTION, SHOTS, ask, say, serving, sign_in
 from tests.city import City
 from tests.conftest import free_port
@@ -53,7 +55,7 @@ def test_an_answer_written_by_hand_appears_live(browser: Browser, site: str) -> 
     desk = browser.new_context().new_page()
     sign_in(desk, site)
     desk.locator("a.row").first.click()
-    desk.get_by_text("自分で書いて送る").click()
+    desk.get_by_text("自分で書いて送る", exact=True).click()
     desk.get_by_label("文面", exact=True).fill("担当者が直接お答えします。")
     desk.get_by_role("button", name="この文面で送る").click()
     expect(citizen.get_by_text("担当者が直接お答えします。")).to_be_visible(timeout=30_000)
@@ -68,7 +70,7 @@ def test_the_check_warns_while_the_caseworker_types(browser: Browser, site: str)
     box.fill(box.input_value().replace("円", "円。なお9月末までに9,999円"))
     expect(desk.locator(".findings .hard").first).to_be_visible()
     desk.get_by_role("button", name="承認して送る").click()
-    expect(desk.get_by_role("alert")).to_contain_text("根拠のない記述")
+    expect(desk.get_by_role("alert")).to_contain_text("確認が必要な箇所")
     assert "9,999円" in box.input_value()
 
 
@@ -341,5 +343,9 @@ def test_the_supervisors_pages_open_and_an_alarm_reaches_an_open_page(
     say(alarmed, "家が燃えています、助けて")
     expect(desk.locator(".alarm")).to_contain_text("緊急の可能性", timeout=40_000)
     assert desk.title().startswith("【緊急1件】")
+    with transaction(working_city.engine) as session:
+        urgent = sa.update(Inquiry).where(col(Inquiry.emergency).is_(True))
+        session.execute(urgent.values(alarm_escalated_at=now()))
+    expect(desk.locator(".alarm .escalated")).to_have_text("まだ誰も確認していません", timeout=40_000)
     desk.screenshot(path=SHOTS / "alarm.png")
     assert troubles == []

@@ -110,7 +110,7 @@ def test_a_sticker_alone_gets_a_fixed_text_and_is_seen(city: City) -> None:
     city.work()
     city.deliver_all()
     assert "文字で送って" in city.line.texts(USER)[-1]
-    assert "〔sticker〕" in city.hire("kakaricho", role=Role.supervisor).page("/supervise")
+    assert "〔スタンプ〕" in city.hire("kakaricho", role=Role.supervisor).page("/supervise")
 
 
 def test_an_odd_timestamp_or_reply_token_costs_nothing(city: City) -> None:

@@ -189,7 +189,9 @@ def test_an_alarm_that_nobody_takes_note_of_reaches_everybody(city: City) -> Non
     city.work()
     case = city.case()
     assert (case.emergency, case.hand_off_reason) == (True, HandOffReason.emergency)
-    assert "家が燃えています" in city.hire("uketsuke").page(f"/desk/cases/{case.id}")
+    desk = city.hire("uketsuke")
+    assert "家が燃えています" in desk.page(f"/desk/cases/{case.id}")
+    assert '<span class="tag bad">緊急</span>' in desk.page("/desk")
     elsewhere = city.hire("zeimu", department="tax")
     asked = elsewhere.client.get("/desk/alarms").json()
     assert (asked == []) == (case.department_id != "tax")
@@ -200,7 +202,8 @@ def test_an_alarm_that_nobody_takes_note_of_reaches_everybody(city: City) -> Non
         session.execute(sa.update(Inquiry).values(status_since=now() - timedelta(minutes=6)))
     workflow.sweep(city.engine)
     assert _case(city, case.id).alarm_escalated_at is not None
-    assert [a["receipt_number"] for a in elsewhere.client.get("/desk/alarms").json()] == [case.receipt_number]
+    [told] = elsewhere.client.get("/desk/alarms").json()
+    assert (told["receipt_number"], told["escalated"]) == (case.receipt_number, "まだ誰も確認していません")
     assert "まだ誰も確認していません" in elsewhere.page("/desk")
 
     answer = elsewhere.client.post(f"/desk/cases/{case.id}/acknowledge", data={"csrf": elsewhere.csrf})

@@ -215,7 +215,7 @@ def test_both_texts_share_the_limit_of_one_message(city: City, desk: Desk) -> No
     assert refused.status_code == 422
     assert "日本語の文面と「やさしい日本語」の文を合わせて長すぎます" in refused.text
     form["second_text"] = " "
-    assert "付ける文が空です" in _approve(city, desk, form).text
+    assert "いっしょに送る文が空です" in _approve(city, desk, form).text
     assert not city.all(Approval)
 
 
