@@ -89,8 +89,6 @@ class _Sources:
     passages: tuple[Passage, ...]
     facts: tuple[Fact, ...]
     text: str
-    vocabulary: str
-    """Text and register in the city's words, and the dictionary forms of their words."""
     register: Register
     register_facts: tuple[Fact, ...]
     body: tuple[str, ...]
@@ -111,9 +109,7 @@ class _Sources:
             passage, share = nearest[sentence]
             if passage and share >= UNSUPPORTED_BELOW:
                 groups[passage] = groups.get(passage, "") + sentence
-        known = official(f"{text} {normalise(register.text)}")
-        vocabulary = f"{known} {' '.join(m.normalized_form() for m in tokens(known))}"
-        return cls(tuple(passages), facts(text), text, vocabulary, register, own, said, nearest, groups)
+        return cls(tuple(passages), facts(text), text, register, own, said, nearest, groups)
 
     def passage_of(self, sentence: str, least: float) -> Passage | None:
         """The passage that a sentence of the body says, if it shares at least so much with it."""
@@ -377,8 +373,9 @@ def _check_nouns(normal: str, sources: _Sources) -> Iterator[_Partial]:
     if passage is None:
         return
     said = official(normal)
-    new = [noun for noun in _nouns_beside_facts(said) if noun.surface() not in sources.vocabulary]
-    new = [noun for noun in new if noun.normalized_form() not in sources.vocabulary]
+    known = _vocabulary(f"{sources.text} {normalise(sources.register.text)}")
+    new = [noun for noun in _nouns_beside_facts(said) if noun.surface() not in known]
+    new = [noun for noun in new if noun.normalized_form() not in known]
     plain = "".join(_in_plain_words(p.context) for p in sources.passages) if new else ""
     new = [noun for noun in new if noun.surface() not in plain]
     if not new:
@@ -393,6 +390,13 @@ def _check_nouns(normal: str, sources: _Sources) -> Iterator[_Partial]:
     for word in dict.fromkeys(noun.surface() for noun in new):
         message = f"「{word}」は記事にない語です。" + (f"記事には「{lost}」とあります。" if lost else "")
         yield "noun", word, bool(lost), message
+
+
+@lru_cache(maxsize=100)
+def _vocabulary(text: str) -> str:
+    """A text in the city's words, and the dictionary forms of its words: each keystroke asks for the same."""
+    known = official(text)
+    return f"{known} {' '.join(m.normalized_form() for m in tokens(known))}"
 
 
 @lru_cache(maxsize=1_000)

@@ -167,8 +167,7 @@ def row_of(normal: str, fact: Fact, all_facts: Sequence[Fact]) -> str:
     if after := _IN_BRACKETS.match(normal, fact.end):
         return after[1]
     beside = [other for other in all_facts if other.end <= fact.start]
-    words = words_before(normal, fact, all_facts)
-    words = _PER.sub("", words)
+    words = _PER.sub("", words_before(normal, fact, all_facts))
     while beside and words.endswith(beside[-1].surface):  # 1通 of 「窓口では1通300円」
         words = words.removesuffix(beside.pop().surface)
     named, part = "", ""
