@@ -116,8 +116,7 @@ class DepartmentClassifier:
         Returns:
             Shape (len(self.labels) + 2,): the labels, then emergency and two matters.
         """
-        encoded = run_one(self._session, encode(self._tokenizer, text, self._max_tokens))
-        return encoded + self._ngram_factors[group_of(text)] * self._ngrams.logits(text)
+        return self._scores(self._ids(text), text)
 
     def predict(self, text: str) -> Prediction:
         """Route one message.
@@ -140,8 +139,10 @@ class DepartmentClassifier:
         words = self._words(text)
         if words is None:
             return self._unreadable()
-        found = self._decide(self.logits(words), self._calibrations[group_of(words)])
-        return replace(found, calm=found.calm and self._reads_whole(text, words))
+        ids = self._ids(words)
+        found = self._decide(self._scores(ids, words), self._calibrations[group_of(words)])
+        read_whole = len(text) <= MAX_CHARS and len(ids) < self._max_tokens
+        return replace(found, calm=found.calm and read_whole)
 
     def predict_many(self, texts: Sequence[str], workers: int = 2) -> list[Prediction]:
         """Route messages side by side, each exactly as `predict` would.
@@ -186,9 +187,11 @@ class DepartmentClassifier:
         """Share of the message's words that no training message holds, 0 to 1; for drift, not for routing."""
         return round(unknown_share(clean(text, self._max_tokens), self._known), 3)
 
-    def _reads_whole(self, text: str, words: str) -> bool:
-        ids = encode(self._tokenizer, words, self._max_tokens)
-        return len(text) <= MAX_CHARS and len(ids) < self._max_tokens
+    def _ids(self, text: str) -> NDArray[np.int64]:
+        return encode(self._tokenizer, text, self._max_tokens)
+
+    def _scores(self, ids: NDArray[np.int64], text: str) -> NDArray[np.float32]:
+        return run_one(self._session, ids) + self._ngram_factors[group_of(text)] * self._ngrams.logits(text)
 
     def _words(self, text: str) -> str | None:
         """What of a message can be read; None for emoji, links and marks alone."""
