@@ -146,7 +146,7 @@ class Llm:
             BadCompletion: An answer without text, no completion at all, sentences too long for any model
                 here, or a request the server refuses (400: the context overflows, another model is pinned).
         """
-        return self._ask(self._messages("rewrite", _bullets(sentences)), _parameters(sentences))
+        return self._ask(self._messages("rewrite", _in_a_row(sentences)), _parameters(sentences))
 
     def translate(self, sentence: str, language: str) -> Rewrite:
         """Ask the model to translate one Japanese sentence of the city.
@@ -182,7 +182,7 @@ class Llm:
             ModelError: As `rewrite`.
         """
         parameters = {**PARAMETERS, "max_tokens": 1, "extra_body": {"id_slot": slot}}
-        self._ask(self._messages("rewrite", _bullets(["窓口は平日に開いています。"])), parameters)
+        self._ask(self._messages("rewrite", _in_a_row(["窓口は平日に開いています。"])), parameters)
 
     def is_back(self, seconds: float) -> bool:
         """Wait until a server that went away answers again, at most so long."""
@@ -206,7 +206,7 @@ class Llm:
         started, parameters = time.monotonic(), _parameters(sentences)
         text, finish_reason, usage = "", "", None
         try:
-            with self._open(_bullets(sentences), parameters) as chunks:
+            with self._open(_in_a_row(sentences), parameters) as chunks:
                 for chunk in chunks:
                     usage = chunk.usage or usage
                     for choice in chunk.choices:
@@ -266,8 +266,9 @@ def _parameters(sentences: Sequence[str]) -> dict[str, Any]:
     return {**PARAMETERS, "max_tokens": MIN_TOKENS + int(TOKENS_PER_CHAR * chars)}
 
 
-def _bullets(sentences: Sequence[str]) -> str:
-    return "\n".join(f"・{strip_control_tokens(sentence)}" for sentence in sentences)
+def _in_a_row(sentences: Sequence[str]) -> str:
+    """As a rewording that changes nothing writes them, so that llama.cpp can guess ahead past their ends."""
+    return "".join(map(strip_control_tokens, sentences))
 
 
 def _question(message: str, sentences: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import pytest
 from bot import audit, modes
 from bot.db import transaction
 from bot.models import AuditEntry, Draft, DraftingMode, DraftStatus, Role
+from responders.knowledge import split_sentences
 from tests.city import City, Desk
 from tests.responders.conftest import FakeEndpoint
 
@@ -20,10 +21,10 @@ def admin(writing: City) -> Desk:
 
 
 def _first_source(body: dict[str, object]) -> str:
-    """What an honest site model answers: the first source, cited."""
+    """What an honest site model answers: the first source, cited where it is asked for citations."""
     prompt = str(body["messages"][-1]["content"])  # type: ignore[index]
-    first = next(line for line in prompt.split("\n") if line.startswith(("[1] ", "・")))
-    return first.removeprefix("[1] ") + "[1]" if first.startswith("[1] ") else first.removeprefix("・")
+    numbered = next((line for line in prompt.split("\n") if line.startswith("[1] ")), "")
+    return numbered.removeprefix("[1] ") + "[1]" if numbered else split_sentences(prompt)[0]
 
 
 def _evaluated(city: City, *, passed: bool) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from responders.checks import Register
-from responders.knowledge import Article, Passage, read_folder, split_passages
+from responders.knowledge import Article, Passage, read_folder, split_passages, split_sentences
 from responders.llm import Llm
 from responders.retrieve import Index
 
@@ -227,7 +227,7 @@ def given_sentences(body: dict[str, object]) -> list[str]:
     """The sentences the endpoint was asked to join."""
     messages = body["messages"]
     assert isinstance(messages, list)
-    return [line.removeprefix("・") for line in messages[-1]["content"].split("\n")]
+    return split_sentences(messages[-1]["content"])
 
 
 @pytest.fixture

@@ -244,8 +244,7 @@ def test_the_prompt_is_the_fixed_examples_and_the_citys_sentences_and_nothing_el
     if not lines:
         assert model.requests == []
         return
-    given = "\n".join(f"・{line}" for line in lines)
-    messages = [*fixed, {"role": "user", "content": given}]
+    messages = [*fixed, {"role": "user", "content": "".join(lines)}]
     [request] = model.requests
     assert 40 < request.pop("max_tokens") < 1_000  # type: ignore[operator]
     assert request == {**PARAMETERS, "model": "stand-in", "messages": messages}

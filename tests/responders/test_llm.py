@@ -49,6 +49,7 @@ def test_a_rewrite_carries_its_text_and_counts(llm: Llm, endpoint: FakeEndpoint)
     assert rewrite.text == "一つめです。二つめです。"
     assert (rewrite.prompt_tokens, rewrite.completion_tokens, rewrite.finish_reason) == (500, 40, "stop")
     (request,) = endpoint.requests
+    assert request["messages"][-1]["content"] == "一つめです。二つめです。"  # type: ignore[index]
     assert (request["temperature"], request["max_tokens"], request["stop"]) == (0, 58, ["\n\n"])
     assert not any("penalty" in name for name in request)
 
@@ -164,5 +165,5 @@ def test_warming_asks_for_one_token(llm: Llm, endpoint: FakeEndpoint) -> None:
 
 def test_the_prompt_file_reads_as_examples_between_system_and_question() -> None:
     messages, version = load_prompt(PROMPT_FILES["rewrite"])
-    assert [message["role"] for message in messages] == ["system", *["user", "assistant"] * 3]
+    assert [message["role"] for message in messages] == ["system", *["user", "assistant"] * 2]
     assert len(version) == 12
