@@ -37,6 +37,7 @@ from channels.message import Accepted, Button
 EMERGENCY_NOTICE = "emergency_notice"
 """Key of the one text that waits for no other."""
 KEY_HOURS = 23
+UNKNOWN_JA = "届いたかどうか確認できません。職員の確認が必要です。"
 _BACKOFF_SECONDS = (2, 5, 15, 30, 60, 120, 300)
 _REPLY_TOKEN_SECONDS = 50
 
@@ -171,10 +172,10 @@ def _start_attempt(engine: Engine, conversation_id: UUID) -> tuple[UUID, bool] |
             return None
         if _tampered(session, row):
             _settle(session, row, OutboxStatus.failed, "送信前の照合で、承認された文面と一致しませんでした。")
-        elif _lost_reply(row) or _key_too_old(row):
-            _settle(
-                session, row, OutboxStatus.uncertain, "届いたかどうか確認できません。職員の確認が必要です。"
-            )
+        elif _lost_reply(row):
+            _give_up_reply(session, row, UNKNOWN_JA)
+        elif _key_too_old(row):
+            _settle(session, row, OutboxStatus.uncertain, UNKNOWN_JA)
         is_first = row.first_tried_at is None
         if row.status == OutboxStatus.queued:
             row.attempts += 1
@@ -200,6 +201,15 @@ def _tampered(session: Session, row: OutboxMessage) -> bool:
 def _lost_reply(row: OutboxMessage) -> bool:
     """A reply was under way when the process died: without a retry key it must not be repeated."""
     return row.reply_token is not None and row.first_tried_at is not None
+
+
+def _give_up_reply(session: Session, row: OutboxMessage, error: str) -> None:
+    """Nobody knows whether it arrived; an emergency's notice goes again by push: better twice than never."""
+    fixed = session.get(FixedText, row.fixed_text_id) if row.fixed_text_id else None
+    if fixed and fixed.key == EMERGENCY_NOTICE:
+        row.reply_token, row.first_tried_at, row.next_try_at = None, None, now()
+    else:
+        _settle(session, row, OutboxStatus.uncertain, error)
 
 
 def _key_too_old(row: OutboxMessage) -> bool:
@@ -266,7 +276,7 @@ def _record_refusal(
     elif isinstance(refused, PermanentChannelError):
         _settle(session, row, OutboxStatus.failed, row.error)
     elif row.reply_token:
-        _settle(session, row, OutboxStatus.uncertain, row.error)
+        _give_up_reply(session, row, row.error)
     session.add(row)
 
 

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import col
 
-from bot import inquiries, triage, workflow
+from bot import inquiries, outbox, triage, workflow
 from bot.db import now, transaction
 from bot.models import (
     AuditEntry,
@@ -106,6 +106,24 @@ def test_a_notice_in_back_off_does_not_stop_what_came_before_it(city: City) -> N
     _in_back_off(city, IS_NOTICE)
     city.deliver()
     assert city.line.texts(USER) == waiting
+
+
+@pytest.mark.parametrize("fault", ["500_before", "500_after"])
+def test_a_notice_whose_reply_may_be_lost_goes_again_by_push(city: City, fault: str) -> None:
+    city.line.faults.append(fault)
+    city.line_says(FIRE)
+    city.deliver()
+    assert [sent["how"] for sent in city.line.delivered if NOTICE in sent["text"]][-1:] == ["push"]
+    [notice] = _notices(city)
+    assert notice.status == OutboxStatus.accepted
+
+
+def test_a_notice_whose_sender_died_goes_again_by_push(city: City) -> None:
+    city.line_says(FIRE)
+    [notice] = _notices(city)
+    assert outbox._start_attempt(city.engine, notice.conversation_id)  # and there the worker died
+    city.deliver_all()
+    assert [sent["how"] for sent in city.line.delivered if NOTICE in sent["text"]] == ["push"]
 
 
 def test_the_rules_run_again_before_a_message_is_given_up(city: City) -> None:
