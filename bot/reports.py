@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from bot import city, inquiries, jobs
+from bot import city, inquiries, jobs, outbox
 from bot.db import now
 from bot.errors import NotFound
 from bot.jobs import DeadJob
@@ -237,6 +237,14 @@ class Case:
     """The likely departments with per cent."""
     linked: list[Inquiry]
     """Cases of the same message's other matters."""
+
+    @property
+    def notice_sent(self) -> bool:
+        """Whether the platform took a notice of an emergency: LINE may be away just then."""
+        return any(
+            row.status == OutboxStatus.accepted and (row.cause or "").endswith(f":{outbox.EMERGENCY_NOTICE}")
+            for row in self.deliveries.values()
+        )
 
 
 def case(session: Session, inquiry_id: UUID, staff: Staff) -> Case:

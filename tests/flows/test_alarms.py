@@ -126,6 +126,19 @@ def test_a_notice_whose_sender_died_goes_again_by_push(city: City) -> None:
     assert [sent["how"] for sent in city.line.delivered if NOTICE in sent["text"]] == ["push"]
 
 
+def test_the_desk_says_whether_the_notice_has_gone_out(city: City) -> None:
+    city.line_says(FIRE)
+    desk, case = city.hire("uketsuke"), city.case()
+    city.line.faults.extend(["401", "quota"])
+    city.deliver()
+    page = desk.page(f"/desk/cases/{case.id}")
+    assert "案内は、まだ送れていません" in page
+    assert "案内を送りました" not in page
+    city.line.faults.clear()
+    city.deliver_all()
+    assert "案内を送りました" in desk.page(f"/desk/cases/{case.id}")
+
+
 def test_the_rules_run_again_before_a_message_is_given_up(city: City) -> None:
     """The belt: whatever became of the rules at the door, nobody is handed an emergency unheard."""
     with transaction(city.engine) as session:
