@@ -330,6 +330,15 @@ def _settle(session: Session, row: OutboxMessage, status: OutboxStatus, error: s
     )
 
 
+def answer_goes_out(session: Session, inquiry: Inquiry) -> bool:
+    """Whether the last reply that a person approved reaches the citizen before whatever is queued now."""
+    query = select(OutboxMessage.status).where(
+        OutboxMessage.inquiry_id == inquiry.id, col(OutboxMessage.approval_id).is_not(None)
+    )
+    last = session.exec(query.order_by(col(OutboxMessage.seq).desc())).first()
+    return last in (OutboxStatus.queued, OutboxStatus.accepted)
+
+
 def retry(session: Session, row_id: UUID, *, actor: str, screen: str) -> None:
     """A supervisor had the cause removed: try a failed row again, with the same key."""
     query = select(OutboxMessage).where(OutboxMessage.id == row_id)

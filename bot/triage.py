@@ -361,7 +361,7 @@ class _Decision:
         inquiry = self.session.exec(query).first()
         if inquiry is None:
             self.fixed("status_not_found")
-        elif inquiry.status == InquiryStatus.answered:
+        elif inquiry.status == InquiryStatus.answered and outbox.answer_goes_out(self.session, inquiry):
             self.fixed("status_answered", inquiry)
         elif inquiry.status in {InquiryStatus.closed, InquiryStatus.withdrawn}:
             self.fixed("status_closed", inquiry)

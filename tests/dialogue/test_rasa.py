@@ -143,6 +143,25 @@ def test_status_person_and_withdrawal_through_the_whole_product(server: Server, 
     assert len(city.all(Inquiry)) == 1
 
 
+def test_who_asks_for_a_reply_that_did_not_go_out_is_not_told_that_it_did(server: Server, city: City) -> None:
+    city.brain = replace(city.brain, dialogue=server.client())
+    city.line_says("転入届に必要なものを教えてください")
+    city.work()
+    case, desk = city.case(), city.hire("uketsuke")
+    assert desk.post(case, "write", desk.form(case) | {"text": "窓口へお越しください。"}).status_code == 303
+    city.line.faults.append("400")
+    city.deliver_all()
+    city.line_says(f"{case.receipt_number}はどうなりましたか")
+    city.work()
+    city.deliver_all()
+    assert "確認しています" in city.line.texts(USER)[-1]
+    assert desk.post(case, "write", desk.form(case) | {"text": "窓口へどうぞ。"}).status_code == 303
+    city.line_says(f"{case.receipt_number}はどうなりましたか")
+    city.work()
+    city.deliver_all()
+    assert "お返事を送りました" in city.line.texts(USER)[-1]
+
+
 TWO_MATTERS = "引っ越すので水道を止めたいです。それと、粗大ごみの回収も予約したいです。"
 
 
