@@ -88,7 +88,9 @@ def _mark(session: Session, row: InboundEvent, status: EventStatus, note: str) -
 
 def _on_message(session: Session, channel: str, event: wire.InboundEvent) -> Message | None:
     conversation = conversations.of_citizen(session, channel, event.user)
-    if _known(session, conversation, event.platform_id):
+    if known := _known(session, conversation, event.platform_id):
+        if known.hidden_at:
+            _erase_raw(session, channel, event.platform_id)
         return None  # redelivered under another event id, or taken back before it came
     stored = _store_message(session, conversation, event)
     audit.record(
@@ -103,11 +105,11 @@ def _on_message(session: Session, channel: str, event: wire.InboundEvent) -> Mes
     return stored
 
 
-def _known(session: Session, conversation: Conversation, platform_id: str | None) -> bool:
-    query = select(Message.id).where(
+def _known(session: Session, conversation: Conversation, platform_id: str | None) -> Message | None:
+    query = select(Message).where(
         Message.conversation_id == conversation.id, Message.platform_id == platform_id
     )
-    return platform_id is not None and session.exec(query).first() is not None
+    return session.exec(query).first() if platform_id is not None else None
 
 
 def _store_message(session: Session, conversation: Conversation, event: wire.InboundEvent) -> Message:
@@ -144,10 +146,7 @@ def _on_unfollow(session: Session, channel: str, event: wire.InboundEvent) -> No
 def _on_unsend(session: Session, channel: str, event: wire.InboundEvent) -> None:
     """Hide the text at once; the tombstone also stops a message that arrives after its own unsend."""
     conversation = conversations.of_citizen(session, channel, event.user)
-    query = select(Message).where(
-        Message.conversation_id == conversation.id, Message.platform_id == event.platform_id
-    )
-    row = session.exec(query).first() or _store_message(session, conversation, event)
+    row = _known(session, conversation, event.platform_id) or _store_message(session, conversation, event)
     row.text, row.data, row.hidden_at, row.triaged_at = "", {}, now(), row.triaged_at or now()
     session.add(row)
     if row.inquiry_id:
