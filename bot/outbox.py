@@ -228,6 +228,8 @@ def _attempt(engine: Engine, row_id: UUID, is_first: bool, senders: Mapping[str,
             return False
         if conversation.channel not in senders:
             why = "この経路の送信設定がありません。システム担当者に連絡してください。"
+            if is_first:
+                row.first_tried_at = None  # nothing left the house
             _settle(session, row, OutboxStatus.failed, why)
             return False
     try:

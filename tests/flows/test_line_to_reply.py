@@ -2,13 +2,14 @@
 
 import shutil
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlmodel import col
 
 from bot import inquiries
-from bot.db import transaction
+from bot.db import now, transaction
 from bot.drafting import load_frame
 from bot.models import (
     Draft,
@@ -230,6 +231,31 @@ def test_an_unsend_that_overtakes_its_message_still_hides_it(city: City) -> None
     city.work()
     assert not city.all(Inquiry)
     assert all(m.text == "" for m in city.all(Message, Message.direction == "in"))
+
+
+def test_what_waited_for_a_missing_setting_goes_out_however_late_it_is_set(city: City) -> None:
+    city.line_says(QUESTION)
+    city.work()
+    senders, city.senders = city.senders, {"webchat": city.senders["webchat"]}
+    city.line_says("ほかに持ち物はありますか")
+    city.work()
+    _approve(city)
+    city.deliver()
+    failed = city.all(OutboxMessage, OutboxMessage.status == OutboxStatus.failed)
+    assert any(row.reply_token for row in failed)
+    assert any(row.approval_id for row in failed)
+    days_later = now() - timedelta(days=3)
+    with transaction(city.engine) as session:
+        for row in failed:
+            moved = session.get_one(OutboxMessage, row.id)
+            moved.first_tried_at = moved.first_tried_at and days_later
+            moved.reply_until = moved.reply_until and days_later
+    city.senders = senders
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    for row in failed:
+        boss.client.post(f"/supervise/deliveries/{row.id}/retry", data={"csrf": boss.csrf})
+    city.deliver_all()
+    assert {row.status for row in city.all(OutboxMessage)} == {OutboxStatus.accepted}
 
 
 def test_a_caseworker_ticks_other_sentences_and_gets_a_draft_of_exactly_these(city: City) -> None:
