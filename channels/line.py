@@ -121,6 +121,8 @@ def _read_known(kind: str, event: dict[str, Any], base: dict[str, Any]) -> Inbou
         return _read_message(event["message"], base)
     if kind == "postback":
         data = dict(parse_qsl(_text(event["postback"]["data"])))
+        if "department" not in data:  # the city's rich menu, which tells us of every tap
+            return InboundEvent(**base, kind="ignored", note="a button that is not ours")
         return InboundEvent(**base, kind="button", data=data, platform_id=base["event_id"])
     if kind == "unsend":
         return InboundEvent(**base, kind="unsend", platform_id=_text(event["unsend"]["messageId"]))

@@ -113,6 +113,17 @@ def test_a_sticker_alone_gets_a_fixed_text_and_is_seen(city: City) -> None:
     assert "〔スタンプ〕" in city.hire("kakaricho", role=Role.supervisor).page("/supervise")
 
 
+@pytest.mark.parametrize("data", ["", "richmenu=2", "action=garbage&itemid=123", '{"action": "x"}'])
+def test_a_tap_on_the_citys_rich_menu_is_no_inquiry(city: City, data: str) -> None:
+    city.webhook(city.line.body(city.line.event(USER, type="postback", postback={"data": data})))
+    city.work()
+    city.deliver_all()
+    assert not city.all(Inquiry)
+    assert city.line.texts(USER) == []
+    [event] = city.all(InboundEvent)
+    assert event.status == EventStatus.ignored
+
+
 def test_an_odd_timestamp_or_reply_token_costs_nothing(city: City) -> None:
     event = city.line.text(USER, "転入届に必要なものを教えてください") | {
         "timestamp": "soon",
