@@ -153,6 +153,17 @@ def test_a_used_reply_token_falls_back_to_a_push(city: City) -> None:
     assert {d["how"] for d in city.line.delivered} == {"push"}
 
 
+def test_the_desk_says_that_who_blocked_the_account_reads_no_reply(city: City) -> None:
+    city.line_says(QUESTION)
+    city.work()
+    desk, case = city.hire("uketsuke"), city.case()
+    assert "ブロック" not in desk.page(f"/desk/cases/{case.id}")
+    city.webhook(city.line.body(city.line.event(USER, type="unfollow")))
+    assert "「送信済み」と出ますが、届きません" in desk.page(f"/desk/cases/{case.id}")
+    city.webhook(city.line.body(city.line.event(USER, type="follow", follow={"isUnblocked": True})))
+    assert "ブロック" not in desk.page(f"/desk/cases/{case.id}")
+
+
 def test_an_uncertain_reply_is_never_repeated(city: City) -> None:
     city.line.faults.append("500_after")
     city.line_says("住民票の写しは何時まで取れますか")
