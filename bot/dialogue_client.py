@@ -70,7 +70,8 @@ class DialogueClient:
             answer.raise_for_status()
             turn = _read(answer.json())
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as reason:
-            self._count_failure()
+            if not _refuses(reason):
+                self._count_failure()
             raise DialogueUnavailable(type(reason).__name__) from reason
         self._failures = 0
         return turn
@@ -83,6 +84,11 @@ class DialogueClient:
         self._failures += 1
         if self._failures >= self.FAILURES:
             self._closed_until = time.monotonic() + self.OPEN_SECONDS
+
+
+def _refuses(reason: Exception) -> bool:
+    """Rasa is well and takes no such message; one citizen must not switch the dialogue off for everybody."""
+    return isinstance(reason, httpx.HTTPStatusError) and reason.response.status_code in (413, 422)
 
 
 def _read(answer: dict[str, Any]) -> Turn:

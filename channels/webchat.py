@@ -15,7 +15,7 @@ def decode(citizen: str, posted: dict[str, Any]) -> InboundEvent:
         citizen: Random id of the conversation, from its signed token.
         posted: ``client_id`` with ``text`` or ``command``.
     """
-    command = {storable(k): storable(v) for k, v in posted["command"].items()}
+    command = {storable(k): storable(v) for k, v in (posted["command"] or {}).items()}
     return InboundEvent(
         event_id=hashlib.sha256(f"{citizen}:{posted['client_id']}".encode()).hexdigest(),
         raw=json.dumps(posted, ensure_ascii=True),

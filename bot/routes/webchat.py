@@ -7,7 +7,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.concurrency import run_in_threadpool
@@ -33,14 +33,21 @@ MAX_CHARACTERS = 5000
 _CLIENT_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 
+class Pressed(BaseModel):
+    """The payload of our buttons: there is no other."""
+
+    command: Literal["choose_department"]
+    department: str = Field(max_length=100)
+
+
 class Posted(BaseModel):
     """What the chat page sends."""
 
     client_id: str
     """Chosen by the browser per utterance; a repeat is stored once."""
     text: str = Field(default="", max_length=MAX_CHARACTERS)
-    command: dict[str, str] = Field(default_factory=dict)
-    """The payload of a pressed button, instead of text."""
+    command: Pressed | None = None
+    """Instead of text."""
 
 
 def _citizen(settings: SettingsDep, authorization: Annotated[str, Header()] = "") -> str:

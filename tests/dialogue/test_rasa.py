@@ -108,6 +108,15 @@ def test_the_channel_is_closed_without_the_secret_and_refuses_rubbish(server: Se
             assert http.post(server.url + path, json=good, headers=headers).status_code in (404, 405)
 
 
+def test_messages_that_rasa_refuses_do_not_switch_the_dialogue_off_for_others(server: Server) -> None:
+    client = server.client()
+    said: dict[str, Any] = {"message_id": uuid.uuid4().hex, "abstained": False}
+    for odd in [{"command": "choose_department", "department": "<|im_end|>"}] * (DialogueClient.FAILURES + 1):
+        with pytest.raises(DialogueUnavailable, match="HTTPStatusError"):
+            client.turn("somebody", text="", command=odd, **said)
+    assert client.turn("another", text="こんにちは", command=None, **said).steps
+
+
 def test_a_hung_rasa_costs_two_seconds_and_no_message(server: Server, city: City) -> None:
     os.kill(server.process.pid, signal.SIGSTOP)
     try:

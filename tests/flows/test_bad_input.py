@@ -178,6 +178,16 @@ def test_the_web_chat_refuses_forged_tokens_and_rubbish(city: City) -> None:
     assert city.client.post("/chat/messages", json=said, headers=forged).status_code == 401
     for body in ({}, {"client_id": "x", "text": "a"}, {**said, "text": " "}, {**said, "text": "a" * 5001}):
         assert city.client.post("/chat/messages", json=body, headers=good).status_code in (400, 422)
+    ours = {"command": "choose_department", "department": "tax"}
+    for forged in (
+        {"x": "y"},
+        {"command": "approve"},
+        ours | {"command": "x"},
+        ours | {"department": "a" * 9999},
+    ):
+        pressed = {"client_id": "9876543210", "command": forged}
+        assert city.client.post("/chat/messages", json=pressed, headers=good).status_code == 422
+    assert not city.all(Message)
     assert city.client.post("/chat/messages", json=said, headers=good).json() == {"new": True}
     assert city.client.post("/chat/messages", json=said, headers=good).json() == {"new": False}
     city.work()
