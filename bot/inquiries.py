@@ -163,6 +163,31 @@ def open_thread(session: Session, conversation_id: UUID) -> list[Inquiry]:
     return beside(session, session.get_one(Inquiry, second.linked_to)) if second else []
 
 
+def answered_since(session: Session, conversation_id: UUID, since: datetime) -> Inquiry | None:
+    """The case that was answered last, if that was so lately; no emergency, which has people of its own."""
+    query = (
+        select(Inquiry)
+        .where(
+            Inquiry.conversation_id == conversation_id,
+            Inquiry.status == InquiryStatus.answered,
+            col(Inquiry.answered_at) >= since,
+            col(Inquiry.emergency).is_(False),
+        )
+        .order_by(col(Inquiry.answered_at).desc())
+        .with_for_update(key_share=True)
+    )
+    return session.exec(query).first()
+
+
+def reopen(session: Session, inquiry: Inquiry, department_id: str, calendar: Calendar) -> None:
+    """The citizen asks on about an answer: its department has the case again, with a new due date."""
+    if inquiry.incident_id:
+        leave_incident(session, inquiry, "system:triage", "worker")
+    inquiry.department_id, inquiry.due_at = department_id, calendar.due(now())
+    _move(session, inquiry, InquiryStatus.with_person)
+    note(session, inquiry, "citizen", "reopen", "worker", department=department_id)
+
+
 def heard(session: Session, inquiry: Inquiry) -> None:
     """The citizen wrote more: who decides here, or in a case that shares the thread, must see it first."""
     for one in [inquiry, *beside(session, inquiry)]:

@@ -5,9 +5,10 @@ that does nothing if the message was decided already. Whatever fails, the messag
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -40,6 +41,10 @@ MAX_ATTEMPTS = 5
 MAX_BUTTONS = 4
 MAX_SET = 6
 """A larger set says nothing a citizen could choose from; its exits are no buttons."""
+ASKING_ON = timedelta(days=7)
+"""So long after an answer what no department is named for is about the answer."""
+_ASKS = re.compile(r"[?？]|か[。!！\s]*$|[下く]ださい|教えて|[ほ欲]しい|たい[ですのん]|[わ分]から|できな|困")
+"""A sentence that wants something, however much it looks like small talk by itself."""
 MAX_READ = 20_000
 """Characters of a message that the machine reads; all of it is stored and shown."""
 
@@ -280,7 +285,7 @@ class _Decision:
     def open(self) -> None:
         """A matter: attach it to the open case it continues, or register a new one."""
         prediction = self.understood.prediction
-        inquiry = inquiries.current(self.session, self.conversation.id)
+        inquiry = inquiries.current(self.session, self.conversation.id) or self._asked_on(prediction)
         if inquiry and self._continues(inquiry, prediction):
             self._follow_up(inquiry)
             return
@@ -313,14 +318,13 @@ class _Decision:
     def clarify(self) -> None:
         """Ask once, with the likely departments as buttons; the case waits at the front desk."""
         prediction = self.understood.prediction
-        inquiry = inquiries.current(self.session, self.conversation.id)
-        choices = self._choices(prediction)
-        settled = self._department() != FRONT_DESK
-        if settled or not choices or (inquiry and inquiry.status == InquiryStatus.clarifying):
-            self.open()
-            return
+        inquiry = inquiries.current(self.session, self.conversation.id) or self._asked_on(prediction)
         if inquiry and self._continues(inquiry, prediction):
             self._follow_up(inquiry)
+            return
+        choices = self._choices(prediction)
+        if not choices or self._department() != FRONT_DESK:
+            self.open()
             return
         inquiry = self._new_inquiry(FRONT_DESK)
         inquiries.clarify(self.session, inquiry)
@@ -371,6 +375,8 @@ class _Decision:
     def person(self) -> None:
         """The citizen wants a person: the departments work their cases without a draft."""
         cases = inquiries.open_thread(self.session, self.conversation.id)
+        if not cases and (asked_on := self._asked_on(None)):
+            cases = [asked_on]
         if cases:
             self._attach(cases[0])
         for inquiry in cases or [self._new_inquiry(self._department())]:
@@ -428,6 +434,19 @@ class _Decision:
             return True
         matters = (prediction.department, prediction.also)
         return not self._at_work(inquiry).isdisjoint(self._responsible(one) for one in matters if one)
+
+    def _asked_on(self, prediction: Prediction | None) -> Inquiry | None:
+        """The case that was answered lately, open again, when these words name no department of their own."""
+        names_one = prediction is not None and not prediction.abstained
+        if names_one or self.message.kind != "text" or self.understood.language is None:
+            return None
+        if prediction and prediction.department == "small_talk" and not _ASKS.search(self.message.text):
+            return None
+        inquiry = inquiries.answered_since(self.session, self.conversation.id, now() - ASKING_ON)
+        if inquiry:
+            owner = self._responsible(inquiry.department_id)
+            inquiries.reopen(self.session, inquiry, owner, self.brain.calendar)
+        return inquiry
 
     def _at_work(self, first: Inquiry) -> set[str]:
         """Where this thread is worked on already."""

@@ -24,11 +24,13 @@ from bot import (
     monitoring,
     organisation,
     services,
+    triage,
     workflow,
 )
 from bot.article_index import Knowledge
 from bot.city import BadCityFile, load
 from bot.db import now, reading, transaction
+from bot.dialogue_client import Turn
 from bot.models import (
     FRONT_DESK,
     AuditEntry,
@@ -852,3 +854,59 @@ def test_chance_alone_is_no_drift(messages: int) -> None:
 
 def test_a_model_that_is_sure_of_fewer_messages_drifts() -> None:
     assert _drifts([0.95] * 60 + [0.75] * 25 + [0.45] * 15)
+
+
+@pytest.mark.parametrize(
+    "text", ["いくらかかりますか", "それは代理の人でも大丈夫ですか", "返事の意味がよく分かりません"]
+)
+def test_who_asks_on_about_an_answer_is_answered_by_the_same_people(city: City, text: str) -> None:
+    city.line_says(GARBAGE)
+    city.work()
+    desk, answered = city.hire("uketsuke"), city.case()
+    _answer(desk, answered)
+    city.deliver()
+    due = _case(city, answered.id).due_at
+    city.line_says(text)
+    city.work()
+    [again] = city.all(Inquiry)
+    assert again.department_id == "waste_environment"
+    assert again.status in {InquiryStatus.awaiting, InquiryStatus.with_person}
+    assert again.due_at >= due
+    assert f"追加の内容を受け付けました(受付番号 {again.receipt_number})" in city.line.texts(USER)[-1]
+    assert "一度返事を送った案件です" in desk.page(f"/desk/cases/{again.id}")
+    assert "返事あり" in desk.page("/desk")
+    assert [e.action for e in city.all(AuditEntry, AuditEntry.action == "reopen")] == ["reopen"]
+
+
+def test_thanks_another_matter_and_a_late_question_leave_an_answered_case_alone(city: City) -> None:
+    city.line_says(GARBAGE)
+    city.work()
+    answered = city.case()
+    _answer(city.hire("uketsuke"), answered)
+    city.line_says("助かりました、ありがとうございます")
+    city.line_says("水道料金の支払い方法を教えてください")
+    city.work()
+    assert _case(city, answered.id).status == InquiryStatus.answered
+    [other] = city.all(Inquiry, Inquiry.id != answered.id)
+    assert other.department_id == "water"
+    with transaction(city.engine) as session:
+        session.get_one(Inquiry, answered.id).answered_at = now() - triage.ASKING_ON
+        session.get_one(Inquiry, other.id).status = InquiryStatus.closed
+    city.line_says("いくらかかりますか")
+    city.work()
+    assert _case(city, answered.id).status == InquiryStatus.answered
+
+
+def test_who_wants_a_person_after_an_answer_gets_one_of_the_same_people(city: City) -> None:
+    city.line_says(GARBAGE)
+    city.work()
+    answered = city.case()
+    _answer(city.hire("uketsuke"), answered)
+    city.line_says("職員と話したい")
+    with transaction(city.engine) as session:
+        message = session.exec(select(Message).where(col(Message.triaged_at).is_(None))).one()
+        turn = Turn(steps=({"step": "person"},))
+        triage._decide(session, message, triage.Understanding(None, False, turn, "ja"), city.brain)
+    [again] = city.all(Inquiry)
+    assert (again.id, again.status) == (answered.id, InquiryStatus.with_person)
+    assert again.hand_off_reason == HandOffReason.asked_for_person
