@@ -173,6 +173,7 @@ def case_page(
     frame, today = place.frame, drafting.local_today(place.calendar.zone, now())
     own = text if by_hand else None
     shown = text if text is not None and not by_hand else (case.draft.text if case.draft else "")
+    unsent = (text, second) if text and not by_hand and case.draft is None else None
     return page(
         "case.html",
         **frame_values(session, signed_in),
@@ -183,6 +184,7 @@ def case_page(
         targets=[d for d in case.departments if valid_on(d, today)],
         error=error,
         text=shown,
+        unsent=unsent,
         hand_text=frame.around("", case.department, case.inquiry.receipt_number) if own is None else own,
         review=checking.review(session, frame, shown, case.draft) if case.draft else None,
         confirmed=() if by_hand else confirmed,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import col
 
-from bot import inquiries
+from bot import inquiries, triage
 from bot.db import now, transaction
 from bot.drafting import load_frame
 from bot.models import (
@@ -186,6 +186,22 @@ def test_a_new_message_supersedes_the_draft(city: City) -> None:
     assert len(city.all(Inquiry)) == 1
     assert desk.post(case, "approve", form).status_code == 409
     assert len(city.all(Draft, Draft.status == DraftStatus.pending)) <= 1
+
+
+def test_what_a_person_wrote_is_kept_when_their_draft_is_gone(city: City) -> None:
+    city.line_says(QUESTION)
+    city.work()
+    desk, case = city.hire("uketsuke"), city.case()
+    form = desk.form(case) | {"text": "長い時間をかけて直した文面です。"}
+    second = {"second_kind": "en", "second_text": "Written with care.", "second_made_from": ""}
+    city.line_says("書き忘れました。子どもも一緒に転入します。")
+    triage.triage_conversation(city.engine, case.conversation_id, city.brain)
+    assert city.case().status == InquiryStatus.drafting
+    refused = desk.post(case, "approve", form | second)
+    assert refused.status_code == 409
+    assert "長い時間をかけて直した文面です。" in refused.text
+    assert "Written with care." in refused.text
+    assert "控え" not in desk.page(f"/desk/cases/{case.id}")
 
 
 def test_nothing_written_before_the_citizens_last_words_goes_out(city: City) -> None:
