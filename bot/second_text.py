@@ -408,6 +408,7 @@ def page_values(
     others = [frame for kind, frame in frames.items() if kind not in (EASY, language)]
     return {
         "second": second,
+        "second_kept": second and stored and plain(second.text) == plain(stored.text),
         "second_findings": findings(text, second, frames, typed=typed_into(text, second, stored, made)),
         "second_frame": frames.get(second.kind) if second else None,
         "second_ruby": ruby.pieces_of(second.text) if second and second.kind == EASY else [],

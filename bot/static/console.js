@@ -11,6 +11,19 @@ document.addEventListener("click", (event) => {
   text.setSelectionRange(Number(place.dataset.start), Number(place.dataset.end));
 });
 
+// What a person typed is not thrown away unasked.
+const isTyped = (one) => "edited" in one.dataset || (!one.readOnly && one.value !== one.defaultValue);
+const typedIn = () => [...document.querySelectorAll("textarea")].filter(isTyped);
+let letGo = false;
+const mayLose = (why) => (letGo = !typedIn().length || confirm(why));
+// Links, the back button, a closed tab, and another form than the one that takes the text along.
+window.addEventListener("beforeunload", (event) => {
+  if (letGo || typedIn().every((one) => one.form && "sent" in one.form.dataset)) return;
+  event.preventDefault();
+  event.returnValue = "typed"; // older Chromium asks for this only
+  setTimeout(nothingSent); // who stays may press again
+});
+
 const form = document.getElementById("approve");
 if (form) {
   const text = form.querySelector("textarea");
@@ -18,8 +31,11 @@ if (form) {
   const review = document.getElementById("review");
   let timer = 0;
   let checks = 0;
-  let unedited = text.defaultValue;
-  const keepsEdits = () => text.value !== unedited && !confirm("文面に加えた変更は失われます。言い換えた文面に替えますか。");
+  const keepsEdits = () => isTyped(text) && !confirm("文面に加えた変更は失われます。言い換えた文面に替えますか。");
+  const take = (stored) => {
+    text.value = text.defaultValue = stored;
+    delete text.dataset.edited;
+  };
 
   const showLength = () => {
     // About 17 full-width letters fit on a line of LINE's bubble, about 22 lines on a phone's screen.
@@ -49,7 +65,7 @@ if (form) {
     button.textContent = "言い換えた文面に替える";
     button.addEventListener("click", () => {
       if (keepsEdits()) return;
-      text.value = unedited = reworded;
+      take(reworded);
       text.dispatchEvent(new Event("input"));
       button.remove();
     });
@@ -101,7 +117,7 @@ if (form) {
       const before = text.value;
       const abort = new AbortController();
       let outcome = "途中で切れました。元の文面に戻しました。";
-      let accepted = false;
+      let accepted = "";
       stop.onclick = () => abort.abort();
       busy(true);
       says.textContent = "AIが書いています。";
@@ -112,13 +128,14 @@ if (form) {
         else await read(answer, (piece) => {
           if (piece.state === "begin") text.value = piece.text;
           if (piece.state === "writing") text.value += piece.text;
-          if (piece.state === "accepted") [unedited, accepted, outcome] = [piece.text, true, "言い換えました。点検を通った文面です。"];
+          if (piece.state === "accepted") [accepted, outcome] = [piece.text, "言い換えました。点検を通った文面です。"];
           if (piece.state === "refused") outcome = `${piece.reason}。`;
         });
       } catch {
         if (abort.signal.aborted) outcome = "止めました。元の文面に戻しました。";
       }
-      text.value = accepted ? unedited : before;
+      text.value = before;
+      if (accepted) take(accepted);
       says.textContent = outcome;
       busy(false);
       text.dispatchEvent(new Event("input"));
@@ -143,12 +160,6 @@ if (form) {
     if (text.value !== text.defaultValue) check();
   });
 }
-
-// What a person typed is not thrown away unasked.
-const mayLose = (why) => {
-  const typed = [...document.querySelectorAll("textarea")].some((one) => "edited" in one.dataset || one.value !== one.defaultValue);
-  return !typed || confirm(why);
-};
 
 // Looking for articles changes only the sources: what was typed beside them stays.
 const sources = document.getElementById("sources");
@@ -196,10 +207,14 @@ if (sources) {
 const drafting = document.querySelector("[data-drafting]");
 if (drafting) {
   let tries = 60;
+  const show = () => {
+    if (typedIn().length) drafting.firstChild.textContent = "下書きができました。画面を更新すると、入力中の文面は失われます。";
+    else location.replace(drafting.querySelector("a").href);
+  };
   const look = async () => {
     try {
       const answer = await fetch(drafting.dataset.drafting);
-      if (answer.ok && !answer.redirected && (await answer.json()).origin) return location.reload();
+      if (answer.ok && !answer.redirected && (await answer.json()).origin) return show();
     } catch {
       // The next round asks again.
     }
@@ -216,9 +231,10 @@ document.addEventListener("submit", (event) => {
   if (one.dataset.sent) event.preventDefault();
   if (!event.defaultPrevented) one.dataset.sent = "1";
 });
-window.addEventListener("pageshow", () => {
+const nothingSent = () => {
   for (const one of document.querySelectorAll("form[data-sent]")) delete one.dataset.sent;
-});
+};
+window.addEventListener("pageshow", nothingSent);
 
 const rows = [...document.querySelectorAll("a.row")];
 if (rows.length) {

@@ -52,7 +52,7 @@ if (secondForm) {
     if (!button) return;
     event.preventDefault();
     const text = box.querySelector("textarea");
-    if (text && text.value !== text.defaultValue && !confirm("この文に加えた変更は失われます。よろしいですか。")) return;
+    if (text && ("edited" in text.dataset || text.value !== text.defaultValue) && !confirm("この文に加えた変更は失われます。よろしいですか。")) return;
     make(button);
   });
   secondForm.addEventListener("input", (event) => {

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Dialog, Locator, Page, expect
 from sqlmodel import select
 from starlette.applications import Starlette
 
@@ -145,6 +145,55 @@ def test_a_new_draft_appears_without_a_reload(browser: Browser, site: str) -> No
     desk.get_by_role("button", name="作り直す", exact=True).click()
     expect(desk.get_by_label(BOX)).to_be_visible()
     assert "\n・" in desk.get_by_label(BOX).input_value()
+
+
+def _leaves(page: Page, press: Locator, answer: str) -> None:
+    """Press something that leaves the page; the browser asks, and the person answers."""
+    page.once("dialog", lambda dialog: getattr(dialog, answer)())
+    with page.expect_event("dialog") as asked:
+        press.click(no_wait_after=True)
+    assert asked.value.type == "beforeunload"
+
+
+def test_leaving_the_page_asks_before_typed_words_are_lost(
+    browser: Browser, site: str, working_city: City
+) -> None:
+    desk = _open_case(browser, site)
+    box, back = desk.get_by_label(BOX), desk.get_by_role("link", name="一覧へ")
+    typed = f"{box.input_value()}\n追伸"
+    box.fill(typed)
+    _leaves(desk, back, "dismiss")
+    assert box.input_value() == typed
+
+    desk.get_by_text("下書きを作り直す", exact=True).click()
+    anew = desk.get_by_role("button", name="作り直す", exact=True)
+    for answer in ("dismiss", "accept"):  # who stayed may press again
+        assert box.input_value() == typed
+        _leaves(desk, anew, answer)
+    expect(box).not_to_have_value(typed)
+    expect(box).to_be_visible()
+
+    asked: list[Dialog] = []
+    box.fill(box.input_value().replace("ご不明", "ご不明 "))
+    desk.on("dialog", lambda dialog: asked.append(dialog))
+    desk.get_by_role("button", name="承認して送る").click()  # the text goes along
+    expect(desk.get_by_role("alert").or_(desk.get_by_text("回答済み", exact=True)).first).to_be_visible()
+    assert not asked
+
+
+def test_a_draft_that_comes_does_not_take_the_place_of_typed_words(
+    browser: Browser, site: str, working_city: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = _open_case(browser, site)
+    monkeypatch.setattr(working_city, "work", lambda: None)  # the worker is busy elsewhere
+    desk.get_by_text("下書きを作り直す", exact=True).click()
+    desk.get_by_role("button", name="作り直す", exact=True).click()
+    expect(desk.get_by_text("下書きを作成しています")).to_be_visible()
+    desk.get_by_text("自分で書いて送る", exact=True).click()
+    desk.get_by_label("文面", exact=True).fill("手書きの途中")
+    monkeypatch.undo()
+    expect(desk.get_by_text("下書きができました")).to_be_visible()
+    assert desk.get_by_label("文面", exact=True).input_value() == "手書きの途中"
 
 
 def test_a_tick_makes_the_draft_anew_and_asks_before_typed_words_are_lost(
