@@ -162,6 +162,7 @@ def case_page(
     by_hand: bool = False,
     confirmed: Collection[str] = (),
     also: Collection[str] = (),
+    keep_open: bool | None = None,
     words: str = "",
     found: Collection[KnowledgeArticle] = (),
     more: Collection[str] = (),
@@ -173,6 +174,7 @@ def case_page(
     frame, today = place.frame, drafting.local_today(place.calendar.zone, now())
     own = text if by_hand else None
     shown = text if text is not None and not by_hand else (case.draft.text if case.draft else "")
+    is_holding = case.draft is not None and case.draft.origin == "holding"
     unsent = (text, second) if text and not by_hand and case.draft is None else None
     return page(
         "case.html",
@@ -190,6 +192,9 @@ def case_page(
         confirmed=() if by_hand else confirmed,
         hand_review=None if own is None else checking.review_by_hand(session, frame, own, case.inquiry),
         hand_confirmed=confirmed,
+        # A holding reply promises an answer, so its case stays open unless the person says otherwise.
+        keep_open=is_holding if keep_open is None or by_hand else keep_open,
+        hand_keep_open=by_hand and keep_open,
         second_reason=second_reason,
         others=incidents.others(session, case.inquiry, signed_in[0]),
         also={entry.partition(":")[0] for entry in also},
@@ -344,8 +349,8 @@ def approve(
                 decision.session, draft_id, staff=decision.staff, today=today, screen=SCREEN
             )
 
-    typed = {"text": text, "confirmed": confirmed or (), "also": also or (), "second": second}
-    return decision.run(inquiry_id, verb, on_refusal=renew, **typed)
+    typed: dict[str, Any] = {"text": text, "confirmed": confirmed or (), "also": also or (), "second": second}
+    return decision.run(inquiry_id, verb, on_refusal=renew, keep_open=keep_open, **typed)
 
 
 def _seen_versions(ticked: Collection[str]) -> dict[UUID, int]:
@@ -390,6 +395,7 @@ def write_by_hand(
         text=text,
         by_hand=True,
         confirmed=confirmed or (),
+        keep_open=keep_open,
     )
 
 

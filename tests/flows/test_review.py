@@ -57,6 +57,26 @@ def test_every_place_must_be_confirmed_by_itself(city: City, desk: Desk) -> None
     assert city.case().status == InquiryStatus.answered
 
 
+OPEN = re.compile(r'name="keep_open" value="1"( checked)?>')
+
+
+def test_a_refusal_leaves_ticked_whether_the_case_stays_open(city: City, desk: Desk) -> None:
+    form = _with_lies(city, desk, LIE)
+    assert OPEN.findall(desk.page(f"/desk/cases/{city.case().id}")) == ["", ""]
+    assert OPEN.findall(desk.post(city.case(), "approve", form).text) == ["", ""]
+    assert OPEN.findall(desk.post(city.case(), "approve", form | {"keep_open": "1"}).text) == [" checked", ""]
+    by_hand = form | {"text": "必ず横浜市の窓口へどうぞ。", "keep_open": "1"}
+    assert OPEN.findall(desk.post(city.case(), "write", by_hand).text) == ["", " checked"]
+
+
+def test_a_refused_holding_reply_stays_as_the_person_ticked_it(city: City, desk: Desk) -> None:
+    city.line_says("みみずのかたつむりのうたの歌詞")
+    city.work()
+    form = desk.form(city.case())
+    assert OPEN.findall(desk.page(f"/desk/cases/{city.case().id}")) == [" checked", ""]
+    assert OPEN.findall(desk.post(city.case(), "approve", form | {"text": LIE}).text) == ["", ""]
+
+
 def test_a_confirmation_counts_for_its_words_only(city: City, desk: Desk) -> None:
     form = _with_lies(city, desk, LIE)
     keys = KEY.findall(desk.post(city.case(), "check", form).text)
