@@ -35,6 +35,9 @@ class Child:
     """Answers 200 when the process is ready; empty: ready when it runs."""
     hang_seconds: float = 0.0
     """Longest silence of a process that was ready before it is killed and started anew; 0: not watched."""
+    needed: bool = True
+    """Whether there is no product without it. Drafts stay verbatim without a model, and every message is an
+    inquiry without Rasa."""
     answered_at: float = 0.0
     asked_at: float = 0.0
     process: subprocess.Popen[bytes] | None = None
@@ -126,6 +129,7 @@ def _rasa(settings: Settings) -> Child:
         command,
         {"MADOGUCHI_RASA_DB": str(database)},
         f"http://127.0.0.1:{RASA_PORT}/webhooks/citizen/",
+        needed=False,
     )
 
 
@@ -134,7 +138,8 @@ def _llm(settings: Settings) -> Child:
 
     path = settings.llm_model_path or default_model_path()
     command = [sys.executable, "-m", "responders.serve", "--model", str(path), "--port", str(LLM_PORT)]
-    return Child("llm", command, {}, f"http://127.0.0.1:{LLM_PORT}/health", LLM_HANG_SECONDS)
+    health = f"http://127.0.0.1:{LLM_PORT}/health"
+    return Child("llm", command, {}, health, LLM_HANG_SECONDS, needed=False)
 
 
 def embedded_llm_url() -> str:
@@ -171,7 +176,7 @@ class Supervisor:
         """Start all, wait for readiness, print the addresses, then watch.
 
         Returns:
-            0 after an orderly stop, 1 if something did not get ready in time.
+            0 after an orderly stop, 1 if something that is needed did not get ready in time.
         """
         for how in (signal.SIGINT, signal.SIGTERM):
             signal.signal(how, lambda *_: self._stop.set())
@@ -204,7 +209,7 @@ class Supervisor:
                 waiting.remove(child)
         for child in waiting:
             say(f"{child.name} did not get ready: see {self._log_dir / (child.name + '.log')}")
-        return not waiting
+        return not self._stop.is_set() and not any(child.needed for child in waiting)
 
     def _restart_dead(self) -> None:
         for child in self._children:
