@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
 
 from bot import drafting, second_text
 from bot.article_index import Knowledge
 from bot.calendar import Calendar, load_calendar
-from bot.errors import BotError, NotSignedIn, StorageUnavailable
+from bot.errors import BadInput, BotError, NotFound, NotSignedIn, StorageUnavailable
 from bot.routes import api, desk, knowledge, line, record, supervise, webchat
 from bot.routes import second_text as second_text_routes
 from bot.settings import Settings
@@ -57,6 +60,8 @@ def create_app(
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     app.add_exception_handler(BotError, _render_error)
+    app.add_exception_handler(RequestValidationError, _render_malformed)
+    app.add_exception_handler(HTTPException, _render_no_page)
     app.add_exception_handler(InvalidSignature, _refuse_signature)
     app.add_exception_handler(OperationalError, _render_no_storage)
     app.add_exception_handler(Exception, _render_unexpected)
@@ -73,6 +78,21 @@ async def _render_error(request: Request, error: Exception) -> Response:
     return HTMLResponse(
         page("error.html", title="エラー", message=error.message_ja, status=error.status), error.status
     )
+
+
+async def _render_malformed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  (registered for it only)
+    if not _wants_page(request):
+        return await request_validation_exception_handler(request, error)
+    return await _render_error(request, BadInput())
+
+
+async def _render_no_page(request: Request, error: Exception) -> Response:
+    """Also a button's address that somebody opens, as Enter in the address bar does after a refusal."""
+    assert isinstance(error, HTTPException)  # noqa: S101  (registered for it only)
+    if not _wants_page(request) or error.status_code not in (404, 405):
+        return await http_exception_handler(request, error)
+    return await _render_error(request, NotFound("ページが見つかりません。一覧から開き直してください。"))
 
 
 async def _render_no_storage(request: Request, error: Exception) -> Response:

@@ -169,6 +169,25 @@ def test_a_reply_that_is_too_long_or_empty_is_refused_and_kept_on_the_screen(cit
         assert text.strip() in refused.text
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "why"),
+    [
+        ("/desk/cases/12345", 400, "入力の形式が正しくありません"),
+        ("/desk/knowledge?start=x", 400, "入力の形式が正しくありません"),
+        ("/desk/case", 404, "ページが見つかりません"),
+        ("/supervise/mode", 404, "ページが見つかりません"),  # a button's address, opened
+    ],
+)
+def test_a_wrong_address_is_told_in_japanese_with_a_way_back(
+    city: City, path: str, status: int, why: str
+) -> None:
+    answer = city.hire("kakaricho", role=Role.supervisor).client.get(path)
+    assert answer.status_code == status
+    assert why in answer.text
+    assert 'href="/desk"' in answer.text
+    assert city.client.get("/chat/nowhere").json() == {"detail": "Not Found"}
+
+
 def test_the_web_chat_refuses_forged_tokens_and_rubbish(city: City) -> None:
     token = city.client.post("/chat/session").json()["token"]
     good = {"Authorization": f"Bearer {token}"}
