@@ -34,6 +34,7 @@ from bot.models import (
 )
 
 PAGE = 100
+QUEUE_PAGE = 200
 
 STATUS_JA = {
     InquiryStatus.clarifying: "市民に確認中",
@@ -184,26 +185,34 @@ class QueueRow:
     overdue: bool
 
 
-def queue(session: Session, staff: Staff, department_id: str | None, *, done: bool = False) -> list[QueueRow]:
-    """Cases this person may see: emergencies first, then the oldest; done ones newest first."""
+def queue(
+    session: Session, staff: Staff, department_id: str | None, *, done: bool = False, start: int = 0
+) -> tuple[list[QueueRow], bool]:
+    """Cases this person may see: emergencies first, then the oldest; done ones newest first.
+
+    Returns:
+        One page from ``start`` on, and whether more follow.
+    """
     query = (
         select(Inquiry, Conversation.channel, Department.name)
         .join(Conversation, col(Inquiry.conversation_id) == col(Conversation.id))
         .join(Department, col(Inquiry.department_id) == col(Department.id))
         .where(inquiries.visible(staff))
-        .limit(PAGE * 2)
+        .offset(start)
+        .limit(QUEUE_PAGE + 1)
     )
     if department_id:
         query = query.where(Inquiry.department_id == department_id)
     if done:
         query = query.where(col(Inquiry.status).not_in(QUEUE_STATUSES)).order_by(
-            col(Inquiry.status_since).desc()
+            col(Inquiry.status_since).desc(), col(Inquiry.id)
         )
     else:
         query = query.where(col(Inquiry.status).in_(QUEUE_STATUSES)).order_by(
-            col(Inquiry.emergency).desc(), col(Inquiry.created_at)
+            col(Inquiry.emergency).desc(), col(Inquiry.created_at), col(Inquiry.id)
         )
-    at, rows = now(), session.exec(query).all()
+    at, found = now(), session.exec(query).all()
+    rows = found[:QUEUE_PAGE]
     told = inquiries.first_words(session, [inquiry for inquiry, _, _ in rows])
     return [
         QueueRow(
@@ -216,7 +225,7 @@ def queue(session: Session, staff: Staff, department_id: str | None, *, done: bo
             overdue=not done and inquiry.due_at is not None and inquiry.due_at < at,
         )
         for inquiry, channel, department in rows
-    ]
+    ], len(found) > len(rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,15 +96,25 @@ def alarms(session: SessionDep, signed_in: SignedIn) -> list[dict[str, str]]:
 
 
 @router.get("", response_class=HTMLResponse)
-def queue(session: SessionDep, signed_in: SignedIn, department: str = "", done: bool = False) -> str:
+def queue(
+    session: SessionDep,
+    signed_in: SignedIn,
+    department: str = "",
+    done: bool = False,
+    start: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+) -> str:
     """The department's queue."""
     staff = signed_in[0]
     if not department and staff.role == Role.caseworker and staff.department_id != FRONT_DESK:
         department = staff.department_id
+    rows, more = reports.queue(session, staff, department or None, done=done, start=start)
     return page(
         "queue.html",
         **frame_values(session, signed_in),
-        rows=reports.queue(session, staff, department or None, done=done),
+        rows=rows,
+        more=more,
+        start=start,
+        size=reports.QUEUE_PAGE,
         departments=reports.queue_counts(session),
         department=department,
         done=done,

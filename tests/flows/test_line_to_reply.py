@@ -1,14 +1,16 @@
 """The main job: a citizen writes on LINE, a person approves, exactly that text goes out, once."""
 
+import re
 import shutil
 from dataclasses import replace
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 
 import pytest
 from sqlmodel import col
 
-from bot import inquiries, triage
+from bot import inquiries, reports, triage
 from bot.db import now, transaction
 from bot.drafting import load_frame
 from bot.models import (
@@ -186,6 +188,38 @@ def test_a_new_message_supersedes_the_draft(city: City) -> None:
     assert len(city.all(Inquiry)) == 1
     assert desk.post(case, "approve", form).status_code == 409
     assert len(city.all(Draft, Draft.status == DraftStatus.pending)) <= 1
+
+
+def test_no_case_is_out_of_reach_behind_the_first_page(city: City, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "QUEUE_PAGE", 1)
+    for user in (USER, OTHER):
+        city.line_says(QUESTION, user=user)
+        city.work()
+    desk, older, newer = city.hire("uketsuke"), city.case(USER), city.case(OTHER)
+
+    def shown(path: str) -> tuple[str, list[str]]:
+        html = desk.page(path)
+        return html, [case.receipt_number for case in (older, newer) if f">{case.receipt_number}</a>" in html]
+
+    def follow(html: str, label: str) -> str:
+        [link] = re.findall(rf'href="([^"]+)">{label}</a>', html)
+        return unescape(link)
+
+    html, numbers = shown("/desk")
+    assert numbers == [older.receipt_number]
+    html, numbers = shown(follow(html, "次の1件"))
+    assert numbers == [newer.receipt_number]
+    assert "2件目から2件目まで" in html
+    assert shown(follow(html, "前の1件"))[1] == [older.receipt_number]
+    for case in (older, newer):
+        form = desk.form(case) | {"reason": "済み"}
+        assert desk.post(case, "close", form).status_code == 303
+    html, numbers = shown(follow(html, "前の1件"))
+    assert "お疲れさまです" in html
+    html, numbers = shown("/desk?done=1")
+    assert numbers == [newer.receipt_number]
+    assert shown(follow(html, "次の1件"))[1] == [older.receipt_number]
+    assert "一覧の先頭へ" in desk.page("/desk?done=1&start=9")
 
 
 def test_what_a_person_wrote_is_kept_when_their_draft_is_gone(city: City) -> None:
