@@ -14,12 +14,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlmodel import Session
 
 from bot import articles, auth, city, gaps, knowledge
-from bot.db import now
+from bot.db import now, reading
 from bot.drafting import local_today
 from bot.errors import BotError, Conflict, NotFound, TextRefused
 from bot.knowledge import ArticleRefused
 from bot.models import FRONT_DESK, Department, KnowledgeArticle, Role, Staff
-from bot.routes.deps import Deciding, SessionDep, SignedIn
+from bot.routes.deps import Deciding, SessionDep, SignedIn, TokenCookie
 from bot.routes.desk import frame_values
 from bot.templating import page
 from channels.message import storable
@@ -157,8 +157,19 @@ def _today(request: Request) -> date:
     return local_today(request.app.state.city.calendar.zone, now())
 
 
+def _uses(request: Request, token: TokenCookie = None) -> dict[str, int]:
+    with reading(request.app.state.engine) as session:
+        auth.signed_in(session, token)
+        return articles.uses(session)
+
+
+# First among a route's parameters: the transaction must not wait for it.
+Uses = Annotated[dict[str, int], Depends(_uses)]
+
+
 @router.get("", response_class=HTMLResponse)
 def list_articles(
+    used: Uses,
     request: Request,
     session: SessionDep,
     signed_in: SignedIn,
@@ -175,6 +186,7 @@ def list_articles(
         words=words,
         retired=retired,
         today=_today(request),
+        used=used,
         start=start,
         limit=PAGE,
     )
@@ -229,6 +241,7 @@ def new_article(
 
 @router.get("/article", response_class=HTMLResponse)
 def show_article(
+    used: Uses,
     request: Request,
     session: SessionDep,
     signed_in: SignedIn,
@@ -238,7 +251,8 @@ def show_article(
     """One article with its versions; with ``version`` an old one to read."""
     newest = _existing(session, id)
     viewed = articles.version_of(session, newest.article, version) if version else newest
-    return _article_page(request, session, signed_in, newest, ArticleForm.of(viewed), viewed=viewed)
+    form = ArticleForm.of(viewed)
+    return _article_page(request, session, signed_in, newest, form, viewed=viewed, used=used)
 
 
 def _existing(session: Session, article_id: str) -> KnowledgeArticle:
@@ -256,6 +270,7 @@ def _article_page(
     form: ArticleForm,
     *,
     viewed: KnowledgeArticle | None = None,
+    used: dict[str, int] | None = None,
     error: str = "",
     kept: bool = False,
     conflict: bool = False,
@@ -269,6 +284,7 @@ def _article_page(
         newest: The newest version; None: a new article.
         form: What the fields hold.
         viewed: The version that is shown.
+        used: How many drafts cite each article; None: the page leaves it out.
         error: Why nothing was saved.
         kept: The fields hold what the person typed, not a version.
         conflict: Somebody was faster: their text is shown beside the person's own.
@@ -287,7 +303,7 @@ def _article_page(
         departments=_own(staff, departments),
         keeps=keeps,
         versions=articles.versions(session, newest.article) if newest else [],
-        used=articles.uses(session).get(newest.article, 0) if newest else 0,
+        used=used.get(newest.article, 0) if newest and used is not None else None,
         today=_today(request),
         names={d.id: d.name for d in departments},
         done="done" in request.query_params,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from bot import workflow
 from bot.db import make_engine
@@ -36,6 +36,19 @@ def city(sqlite_url: str, line: Line, tmp_path: Path) -> Iterator[City]:
     with open_city(engine := make_engine(sqlite_url), sqlite_url, line, tmp_path) as city:
         yield city
     engine.dispose()
+
+
+@pytest.mark.parametrize("path", ["/desk/knowledge", "/desk/knowledge/article?id=waste-bulky"])
+def test_what_reads_every_draft_keeps_nobody_from_writing(city: City, path: str) -> None:
+    desk, locking = city.hire("uketsuke"), []
+
+    def keep(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:  # noqa: ANN401
+        if "FROM draft" in statement:
+            locking.append(not connection.get_execution_options().get("read_only", False))
+
+    event.listen(city.engine, "before_cursor_execute", keep)
+    assert "件の下書きで使用" in desk.page(path)
+    assert locking == [False]
 
 
 @pytest.mark.parametrize("what", ["queue", "done", "case", "alarms", "sweep", "routing", "new message"])
