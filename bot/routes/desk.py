@@ -9,7 +9,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from bot import (
     audit,
@@ -26,9 +26,9 @@ from bot import (
 from bot.article_index import Knowledge
 from bot.articles import article_versions, passages_of
 from bot.calendar import valid_on
-from bot.db import now
+from bot.db import now, reading
 from bot.errors import CaseChanged, Conflict, DraftingOff, NotFound, SourceEnded, TextRefused
-from bot.models import FRONT_DESK, Approval, Draft, KnowledgeArticle, Role
+from bot.models import FRONT_DESK, Approval, Draft, Inquiry, KnowledgeArticle, Role
 from bot.routes.deps import COOKIE, Deciding, SessionDep, SettingsDep, SignedIn, TokenCookie, TypedSecond
 from bot.second_text import Second
 from bot.templating import page
@@ -125,9 +125,13 @@ def queue(
 Words = Annotated[str, Query(max_length=100)]
 
 
-def _articles(request: Request, words: Words = "") -> Index | None:
+def _articles(request: Request, words: Words = "", token: TokenCookie = None) -> Index | None:
+    if not words.strip():
+        return None
     articles: Knowledge = request.app.state.articles
-    return articles.index() if words.strip() else None
+    with reading(request.app.state.engine) as session:
+        auth.signed_in(session, token)
+    return articles.index()
 
 
 # First among a route's parameters: an index that is read anew must not be within a transaction.
@@ -582,14 +586,15 @@ def check(
     request: Request,
     inquiry_id: UUID,
     session: SessionDep,
-    _staff: Deciding,
+    staff: Deciding,
     draft_id: Annotated[UUID, Form()],
     text: Text = "",
     confirmed: Annotated[list[str] | None, Form()] = None,
 ) -> str:
     """The review of an edited text, as a piece of the page, while the person types."""
-    draft = session.get(Draft, draft_id)
-    if draft is None or draft.inquiry_id != inquiry_id:
+    query = select(Draft).join(Inquiry, col(Draft.inquiry_id) == col(Inquiry.id))
+    seen = query.where(Draft.id == draft_id, Inquiry.id == inquiry_id, inquiries.visible(staff))
+    if (draft := session.exec(seen).first()) is None:
         raise NotFound
     found = checking.review(session, request.app.state.city.frame, text, draft)
     return page("review.html", review=found, confirmed=confirmed or ())

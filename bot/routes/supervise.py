@@ -40,7 +40,16 @@ DecidingOverseer = Annotated[Staff, Depends(_deciding_overseer, scope="function"
 DecidingAdmin = Annotated[Staff, Depends(_deciding_admin, scope="function")]
 
 
-def _served_model(request: Request) -> modes.Identity | None:
+def _known_overseer(request: Request, token: TokenCookie = None) -> None:
+    with reading(request.app.state.engine) as session:
+        _overseer(auth.signed_in(session, token))
+
+
+# What is asked outside the transaction comes before the transaction's own look at who asks.
+KnownOverseer = Annotated[None, Depends(_known_overseer)]
+
+
+def _served_model(request: Request, _known: KnownOverseer) -> modes.Identity | None:
     llm = request.app.state.llm
     return modes.identify(llm) if llm else None
 
@@ -49,7 +58,7 @@ def _served_model(request: Request) -> modes.Identity | None:
 ServedModel = Annotated[modes.Identity | None, Depends(_served_model)]
 
 
-def _dead_jobs(request: Request) -> list[jobs.DeadJob]:
+def _dead_jobs(request: Request, _known: KnownOverseer) -> list[jobs.DeadJob]:
     return jobs.dead(request.app.state.engine)
 
 
@@ -79,12 +88,11 @@ def overview(
     )
 
 
-def _verdict(request: Request, token: TokenCookie = None, before: int = 0) -> audit.Verdict | None:
+def _verdict(request: Request, _known: KnownOverseer, before: int = 0) -> audit.Verdict | None:
     """Of the whole chain, with the newest entries only: nobody should wait for it at every older page."""
     if before:
         return None
     with reading(request.app.state.engine) as session:
-        _overseer(auth.signed_in(session, token))
         return audit.verify(session)
 
 

@@ -66,6 +66,23 @@ def test_a_slow_model_server_is_not_asked_within_a_transaction(
     assert "served-model" in admin.page("/supervise")
 
 
+def test_only_who_may_see_the_page_makes_the_model_server_work(writing: City, model: FakeEndpoint) -> None:
+    asked = []
+
+    class Asked(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            asked.append("models")
+            return super().__iter__()
+
+    model.models = Asked(["served-model"])
+    nobody = writing.client.get("/supervise", follow_redirects=False)
+    assert (nobody.status_code, nobody.headers["location"]) == (303, "/desk/login")
+    assert writing.hire("kankyo").client.get("/supervise").status_code == 403
+    assert not asked
+    assert "served-model" in writing.hire("kakaricho", role=Role.supervisor).page("/supervise")
+    assert asked
+
+
 def test_an_unmeasured_model_stays_blind_to_the_message(
     writing: City, admin: Desk, model: FakeEndpoint
 ) -> None:

@@ -96,6 +96,10 @@ def test_a_case_is_out_of_sight_for_another_department(city: City, case: Inquiry
     assert water.client.get(f"/desk/cases/{case.id}").status_code == 404
     answer = water.post(case, "write", {"csrf": water.csrf, "version": "1", "text": "x"})
     assert answer.status_code == 404
+    desk = city.hire("uketsuke")
+    form = desk.form(case)
+    assert desk.post(case, "check", form).status_code == 200
+    assert water.post(case, "check", form | {"csrf": water.csrf}).status_code == 404
 
 
 def test_a_text_altered_behind_our_back_is_not_sent(city: City, case: Inquiry) -> None:
