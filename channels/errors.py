@@ -7,7 +7,7 @@ class ChannelError(Exception):
     ChannelError
     ├── InvalidSignature        not from the platform: answer 401, store nothing
     ├── TemporaryChannelError   no answer, 5xx, 429: call again later with the same key
-    │   ├── NotAcceptedYet      a definite refusal that will pass: rate, quota, expired token
+    │   ├── NotAcceptedYet      a "not taken" that will pass: rate, quota, expired token, no connection
     └── PermanentChannelError   any other refusal: a person must look
         └── InvalidReplyToken   used or expired: push instead
     """

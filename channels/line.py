@@ -163,6 +163,7 @@ class LineClient:
 
         self._sdk = messaging
         configuration = messaging.Configuration(host=base_url.rstrip("/"), access_token=access_token)
+        configuration.retries = 0  # urllib3 would take the time-out four times; our queue tries again
         self._api = messaging.MessagingApi(messaging.ApiClient(configuration))
         self._timeout = timeout_seconds
 
@@ -170,7 +171,8 @@ class LineClient:
         """Send one text to one citizen; a repeated ``retry_key`` within 24 hours is sent once.
 
         Raises:
-            NotAcceptedYet: 429, 401 or 403: rate, monthly quota, expired token. Try again later.
+            NotAcceptedYet: 429, 401 or 403: rate, monthly quota, expired token; or no connection. Try again
+                later.
             TemporaryChannelError: No definite answer: try again with the same key.
             PermanentChannelError: Refused for good.
 
@@ -210,6 +212,7 @@ class LineClient:
 
     def _call(self, send: Any) -> Accepted:  # noqa: ANN401
         from linebot.v3.messaging.exceptions import ApiException
+        from urllib3.exceptions import ConnectTimeoutError  # also the base of a refused connection
 
         try:
             answer = send()
@@ -218,6 +221,9 @@ class LineClient:
                 return _accepted(refused.headers, refused.body, repeated=True)
             _raise(refused)
         except Exception as broken:
+            reason = getattr(broken, "reason", None)
+            if isinstance(reason, ConnectTimeoutError):
+                raise NotAcceptedYet(type(reason).__name__) from broken
             # Also a 200 with a body that the SDK cannot read: LINE may have accepted it, and the key
             # makes a repeat safe.
             raise TemporaryChannelError(type(broken).__name__) from broken

@@ -24,7 +24,9 @@ from bot.models import (
     OutboxStatus,
     Role,
 )
+from channels.line import LineClient
 from tests.city import DATA, OTHER, USER, City
+from tests.conftest import free_port
 
 QUESTION = "引っ越してきたので転入届を出したいです。何を持っていけばいいですか?"
 
@@ -173,6 +175,32 @@ def test_an_uncertain_reply_is_never_repeated(city: City) -> None:
     city.deliver_all()
     texts = city.line.texts(USER)
     assert len(texts) == len(set(texts)) == 2
+    [row] = city.all(OutboxMessage, OutboxMessage.status == OutboxStatus.uncertain)
+    assert row.reply_token
+
+
+def test_what_was_written_while_line_could_not_be_reached_goes_out_later(
+    city: City, caplog: pytest.LogCaptureFixture
+) -> None:
+    reachable = city.senders["line"]
+    city.senders["line"] = LineClient(f"http://127.0.0.1:{free_port()}", city.line.token, timeout_seconds=2.0)
+    city.line_says("住民票の写しは何時まで取れますか")
+    city.work()
+    city.deliver_all()
+    assert {row.status for row in city.all(OutboxMessage)} == {OutboxStatus.queued}
+    assert "Retrying" not in caplog.text, "a call takes its time once"
+    city.senders["line"] = reachable
+    city.deliver_all()
+    assert {row.status for row in city.all(OutboxMessage)} == {OutboxStatus.accepted}
+    assert len(city.line.texts(USER)) == 2
+
+
+def test_a_reply_whose_answer_never_came_is_not_repeated(city: City) -> None:
+    city.line.faults.append("hang_after")
+    city.line_says("住民票の写しは何時まで取れますか")
+    city.work()
+    city.deliver_all()
+    assert len(city.line.texts(USER)) == 2
     [row] = city.all(OutboxMessage, OutboxMessage.status == OutboxStatus.uncertain)
     assert row.reply_token
 
