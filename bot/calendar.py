@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
+from bot.city import BadCityFile
+
 
 class Dated(Protocol):
     """What counts from one day to another."""
@@ -61,7 +63,11 @@ class Calendar:
 
 
 def load_calendar(path: Path) -> Calendar:
-    """Read ``calendar.yaml``."""
+    """Read ``calendar.yaml``.
+
+    Raises:
+        BadCityFile: A holiday is no date.
+    """
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     blocks = tuple((time.fromisoformat(a), time.fromisoformat(b)) for a, b in raw["business_hours"])
     return Calendar(
@@ -69,6 +75,14 @@ def load_calendar(path: Path) -> Calendar:
         blocks=blocks,
         closed_weekdays=frozenset(raw["closed_weekdays"]),
         closed_month_days=frozenset(raw["closed_month_days"]),
-        holidays=frozenset(raw["holidays"]),
+        holidays=frozenset(_holiday(day, path) for day in raw["holidays"]),
         reply_within_business_days=raw["reply_within_business_days"],
     )
+
+
+def _holiday(day: object, path: Path) -> date:
+    """Of a date, or of one in quotes, which YAML leaves a text."""
+    try:
+        return date.fromisoformat(str(day))
+    except ValueError as wrong:
+        raise BadCityFile(f"{path}: a holiday is no date like 2026-01-12: {day}") from wrong

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlmodel import select
 
@@ -11,6 +12,8 @@ from bot.db import make_engine, now, reading
 from bot.models import Department, KnowledgeArticle
 from bot.settings import Settings
 from classifiers.department import DepartmentClassifier
+
+HOLIDAYS_AHEAD = timedelta(days=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ def examine(settings: Settings) -> list[Finding]:
         "knowledge": _knowledge,
         "classifier": _classifier,
         "organisation": _organisation,
+        "holidays": _holidays,
         "encoder": _encoder,
         "LINE settings": _line,
     }
@@ -83,6 +87,18 @@ def _organisation(settings: Settings) -> str:
     if troubles := monitoring.misfits(facts, departments, today):
         raise ValueError(" ".join(troubles))
     return "model and departments fit"
+
+
+def _holidays(settings: Settings) -> str:
+    """After the last one of the list every holiday would count as a business day."""
+    calendar = load_calendar(settings.city_dir / "calendar.yaml")
+    if not calendar.holidays:
+        raise ValueError("calendar.yamlに祝日がありません。祝日を書き加えてください。")
+    last, today = max(calendar.holidays), now().astimezone(calendar.zone).date()
+    if last - today < HOLIDAYS_AHEAD:
+        how = "を過ぎています" if last < today else "でもうすぐ終わります"
+        raise ValueError(f"calendar.yamlの祝日の一覧は、{last}{how}。その先の祝日を書き加えてください。")
+    return f"{last}まで"
 
 
 def _encoder(settings: Settings) -> str:
