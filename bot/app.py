@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
@@ -82,9 +82,11 @@ async def _render_error(request: Request, error: Exception) -> Response:
 
 async def _render_malformed(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  (registered for it only)
-    if not _wants_page(request):
-        return await request_validation_exception_handler(request, error)
-    return await _render_error(request, BadInput())
+    if _wants_page(request):
+        return await _render_error(request, BadInput())
+    # Without FastAPI's echo of what was sent: half a character breaks the answer.
+    detail = [{key: one[key] for key in ("type", "loc", "msg")} for one in error.errors()]
+    return JSONResponse({"detail": detail}, 422)
 
 
 async def _render_no_page(request: Request, error: Exception) -> Response:

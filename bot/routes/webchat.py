@@ -9,10 +9,10 @@ import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -25,6 +25,7 @@ from bot.routes.deps import ReaderDep, SessionDep, SettingsDep
 from bot.second_text import ruby_of
 from bot.templating import page
 from channels import webchat
+from channels.message import storable
 
 router = APIRouter()
 
@@ -40,12 +41,17 @@ class Pressed(BaseModel):
     department: str = Field(max_length=100)
 
 
+def _storable(text: object) -> object:
+    """As what comes by LINE; pydantic would refuse half a character, which a browser can send."""
+    return storable(text) if isinstance(text, str) else text
+
+
 class Posted(BaseModel):
     """What the chat page sends."""
 
     client_id: str
     """Chosen by the browser per utterance; a repeat is stored once."""
-    text: str = Field(default="", max_length=MAX_CHARACTERS)
+    text: Annotated[str, BeforeValidator(_storable)] = Field(default="", max_length=MAX_CHARACTERS)
     command: Pressed | None = None
     """Instead of text."""
 
@@ -55,6 +61,8 @@ def _citizen(settings: SettingsDep, authorization: Annotated[str, Header()] = ""
 
 
 CitizenDep = Annotated[str, Depends(_citizen)]
+After = Annotated[int, Query(ge=0, lt=2**31)]
+"""What the column of sequence numbers can hold."""
 
 
 @router.get("/chat", response_class=HTMLResponse)
@@ -83,13 +91,13 @@ def post_message(
 
 
 @router.get("/chat/messages")
-def history(citizen: CitizenDep, session: ReaderDep, after: int = 0) -> dict[str, list[dict[str, Any]]]:
+def history(citizen: CitizenDep, session: ReaderDep, after: After = 0) -> dict[str, list[dict[str, Any]]]:
     """The conversation after a sequence number, oldest first."""
     return {"messages": _messages(session, citizen, after)}
 
 
 @router.get("/chat/events")
-def events(request: Request, citizen: CitizenDep, after: int = 0) -> EventSourceResponse:
+def events(request: Request, citizen: CitizenDep, after: After = 0) -> EventSourceResponse:
     """Live utterances as server-sent events; ``id`` is the sequence number to resume after."""
     return EventSourceResponse(_stream(request.app.state.engine, citizen, after), ping=15)
 

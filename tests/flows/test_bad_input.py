@@ -215,6 +215,33 @@ def test_the_web_chat_refuses_forged_tokens_and_rubbish(city: City) -> None:
     assert any("受け付けました" in m["text"] for m in shown)
 
 
+def test_half_a_character_in_the_web_chat_is_stored_as_on_line_and_breaks_no_refusal(city: City) -> None:
+    headers = {
+        "Authorization": f"Bearer {city.client.post('/chat/session').json()['token']}",
+        "Content-Type": "application/json",
+    }
+    # As JavaScript writes it: httpx would refuse to encode the half itself.
+    good = r'{"client_id": "0123456789", "text": "転入届 \ud83d です"}'.encode()
+    assert city.client.post("/chat/messages", content=good, headers=headers).json() == {"new": True}
+    assert [m.text for m in city.all(Message)] == ["転入届 \ufffd です"]
+    for bad in (
+        rb'{"client_id": "\ud83d", "text": "a"}',
+        rb'{"client_id": "0123456780", "command": {"command": "\ud83d", "department": "tax"}}',
+        rb'{"client_id": "0123456780", "text": ["\ud83d"]}',
+    ):
+        answer = city.client.post("/chat/messages", content=bad, headers=headers)
+        assert answer.status_code in (400, 422)
+    assert len(city.all(Message)) == 1
+
+
+@pytest.mark.parametrize("after", [2**31, 2**63, 10**400, -1], ids=["32 bits", "64 bits", "long", "minus"])
+def test_a_sequence_number_that_cannot_be_is_refused(city: City, after: int) -> None:
+    headers = {"Authorization": f"Bearer {city.client.post('/chat/session').json()['token']}"}
+    for path in ("messages", "events"):
+        assert city.client.get(f"/chat/{path}?after={after}", headers=headers).status_code == 422
+    assert city.client.get(f"/chat/messages?after={2**31 - 1}", headers=headers).json() == {"messages": []}
+
+
 def test_a_full_disk_makes_line_send_again_and_is_said_at_the_desk(
     sqlite_url: str, line: Line, tmp_path: Path
 ) -> None:
