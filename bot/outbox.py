@@ -16,6 +16,7 @@ from sqlmodel import Session, col, select
 
 from bot import audit, city, conversations, jobs
 from bot.db import now, transaction
+from bot.errors import NotFound
 from bot.models import (
     Approval,
     Conversation,
@@ -342,9 +343,15 @@ def answer_goes_out(session: Session, inquiry: Inquiry) -> bool:
 
 
 def retry(session: Session, row_id: UUID, *, actor: str, screen: str) -> None:
-    """A supervisor had the cause removed: try a failed row again, with the same key."""
+    """A supervisor had the cause removed: try a failed row again, with the same key.
+
+    Raises:
+        NotFound: No such row.
+    """
     query = select(OutboxMessage).where(OutboxMessage.id == row_id)
-    row = session.exec(query.with_for_update(key_share=True)).one()
+    row = session.exec(query.with_for_update(key_share=True)).first()
+    if row is None:
+        raise NotFound
     if row.status != OutboxStatus.failed:
         return
     row.status, row.next_try_at, row.error = OutboxStatus.queued, now(), ""

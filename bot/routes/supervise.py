@@ -220,7 +220,9 @@ def retry_job(
 @router.post("/events/{event_id}/seen")
 def put_aside(event_id: UUID, staff: DecidingOverseer, session: SessionDep) -> Response:
     """A person looked at an odd event."""
-    event = session.get_one(InboundEvent, event_id)
+    event = session.get(InboundEvent, event_id)
+    if event is None:
+        raise NotFound
     event.seen_by = staff.id
     session.add(event)
     audit.record(session, actor=staff.login, action="event_seen", subject=f"event:{event.id}", screen=SCREEN)

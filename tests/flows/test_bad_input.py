@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 
 from bot.db import make_engine
-from bot.models import EventStatus, HandOffReason, InboundEvent, Inquiry, Message, Role
+from bot.models import AuditEntry, EventStatus, HandOffReason, InboundEvent, Inquiry, Message, Role
 from tests.city import USER, City, Desk, open_city
 from tests.platforms.line import Line
 
@@ -68,6 +69,14 @@ def test_unknown_events_are_kept_and_shown(city: City) -> None:
     assert "未知の種類" in boss.page("/supervise")
     boss.client.post(f"/supervise/events/{event.id}/seen", data={"csrf": boss.csrf})
     assert "未知の種類" not in boss.page("/supervise")
+
+
+@pytest.mark.parametrize("path", ["deliveries/{}/retry", "events/{}/seen"])
+def test_what_is_not_there_on_the_overview_is_not_found(city: City, path: str) -> None:
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    before = len(city.all(AuditEntry))
+    answer = boss.client.post(f"/supervise/{path.format(uuid4())}", data={"csrf": boss.csrf})
+    assert (answer.status_code, len(city.all(AuditEntry))) == (404, before)
 
 
 @pytest.mark.parametrize(
