@@ -9,8 +9,8 @@ from there (LP-FT), keeping the epoch that explains the validation set best; 4. 
 7. write the folder in one step, with metrics, model card and hashes.
 
 Source: LP-FT, Kumar et al. 2022, arXiv:2202.10054; several draws of dropout for one run of the encoder,
-Inoue 2019, arXiv:1905.09788; averaged weights, Polyak and Juditsky 1992, doi:10.1137/0330046; later
-epochs without what is learnt already, Jiang et al. 2019, arXiv:1910.00762.
+Inoue 2019, arXiv:1905.09788; averaged weights, Polyak and Juditsky 1992, doi:10.1137/0330046; a last epoch
+without what is learnt already, Jiang et al. 2019, arXiv:1910.00762.
 """
 
 from __future__ import annotations
@@ -79,8 +79,7 @@ class Recipe:
     """What may be tried; the defaults are what paid (LOG.md)."""
 
     seed: int = 20260401
-    epochs: tuple[float, ...] = (1.0, 0.75, 0.65)
-    """Share of the messages that each epoch sees: those with the greatest loss when last seen."""
+    max_epochs: int = 3
     patience: int = 2
     """Epochs without a better validation loss before stopping."""
     batch: int = 16
@@ -100,6 +99,8 @@ class Recipe:
     """Of the features that the head sees while it trains."""
     head_samples: int = 5
     """How many draws of that dropout share one run of the encoder."""
+    last_epoch: float = 0.65
+    """Share of the messages that the last epoch sees: those with the greatest loss when last seen."""
     kana_share: float = 0.15
     """Of the Japanese training messages, how many are seen again without kanji."""
     ngram_c: float = 100.0
@@ -264,7 +265,7 @@ def fine_tune(
     """
     optimizer = _optimizer(model, recipe)
     count = len(data["train"].ids)
-    seen = [round(share * count) for share in recipe.epochs]
+    seen = [count] * (recipe.max_epochs - 1) + [round(recipe.last_epoch * count)]
     steps = sum(-(-share // recipe.batch) for share in seen)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: warm_then_half(step, steps, recipe.warmup)

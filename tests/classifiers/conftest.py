@@ -117,13 +117,7 @@ def tiny_hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe() -> Recipe:
     """Two short epochs."""
     return Recipe(
-        epochs=(1.0, 0.65),
-        batch=8,
-        encoder_lr=1e-3,
-        head_lr=1e-2,
-        probe_c=(0.1, 1.0),
-        threads=1,
-        max_tokens=64,
+        max_epochs=2, batch=8, encoder_lr=1e-3, head_lr=1e-2, probe_c=(0.1, 1.0), threads=1, max_tokens=64
     )
 
 
