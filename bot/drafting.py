@@ -1,6 +1,6 @@
 """One draft for one case: the responder makes the body, the city's frame goes around it."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from functools import partial
@@ -62,6 +62,12 @@ class Frame:
         for part in self._filled(department, receipt_number):
             text = text.replace(part, "")
         return text.strip()
+
+    def body_of_any(self, text: str, departments: Iterable[Department], receipt_number: str) -> str:
+        """As `body_of`, of a case that may have been transferred since: the frame names one of these."""
+        for department in departments:
+            text = self.body_of(text, department, receipt_number)
+        return text
 
     def _filled(self, department: Department, receipt_number: str) -> tuple[str, str]:
         parts = {**self.parts, **self.own.get(department.id, {})}

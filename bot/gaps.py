@@ -208,10 +208,8 @@ def suggest(session: Session, approval_id: UUID, staff: Staff, frame: Frame) -> 
     inquiry = session.get_one(Inquiry, approval.inquiry_id)
     if not (question := inquiries.words(session, inquiry).strip()):
         raise NotFound("市民が発言を取り消したため、この回答からは作れません。")
-    body = japanese_part(approval.text)
-    # The case may have been transferred after this reply: the frame names the department of that day.
-    for department in city.departments(session):
-        body = frame.body_of(body, department, inquiry.receipt_number)
+    whole = japanese_part(approval.text)
+    body = frame.body_of_any(whole, city.departments(session), inquiry.receipt_number)
     draft = session.get_one(Draft, approval.draft_id)
     public = " ".join([register(session, frame.city).text, *(p["text"] for p in draft.passages)])
     title = _cut(_first_line(question.split("\n")), TITLE_CHARS)

@@ -10,13 +10,13 @@ from datetime import date, datetime, timedelta
 
 from sqlmodel import Session, col, select
 
-from bot import inquiries
+from bot import city, inquiries
 from bot.articles import article_versions, find_articles, passages_of
 from bot.calendar import valid_on
 from bot.db import now
 from bot.drafting import Frame, register
 from bot.inquiries import PAST
-from bot.models import FRONT_DESK, Approval, Department, Draft, Inquiry, KnowledgeArticle
+from bot.models import FRONT_DESK, Approval, Draft, Inquiry, KnowledgeArticle
 from bot.privacy import mask
 from bot.second_text import japanese_part
 from responders.japanese import words
@@ -52,14 +52,13 @@ def past_answers(session: Session, inquiry: Inquiry, frame: Frame, today: date) 
     best: dict[tuple[str, ...], tuple[float, PastAnswer]] = {}
     rows = _approved(session, inquiry, today)
     questions = inquiries.words_of(session, [answered for _, _, answered, _ in rows])
-    own = register(session, frame.city).text
+    own, departments = register(session, frame.city).text, city.departments(session)
     for approval, draft, answered, last_day in rows:
         question = questions[answered.id]
         likeness = _likeness(asked, {*words(question)})
         if likeness < LEAST_LIKE:
             continue
-        department = session.get_one(Department, answered.department_id)
-        body = frame.body_of(japanese_part(approval.text), department, answered.receipt_number)
+        body = frame.body_of_any(japanese_part(approval.text), departments, answered.receipt_number)
         public = " ".join([own, *(p["text"] for p in draft.passages)])
         passages = _as_passages(answered, mask(body, public)[0], last_day)
         answer = PastAnswer(answered, question[:80], passages, not draft.passages, approval.approved_at)

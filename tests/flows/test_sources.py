@@ -13,7 +13,16 @@ from bot.article_index import Knowledge
 from bot.articles import as_article, newest_version
 from bot.db import now, transaction
 from bot.knowledge import import_articles
-from bot.models import Approval, AuditEntry, Draft, DraftStatus, Inquiry, InquiryStatus, KnowledgeArticle
+from bot.models import (
+    Approval,
+    AuditEntry,
+    Department,
+    Draft,
+    DraftStatus,
+    Inquiry,
+    InquiryStatus,
+    KnowledgeArticle,
+)
 from responders.knowledge import Article
 from responders.retrieve import Index
 from tests.city import OTHER, City, Desk
@@ -95,6 +104,22 @@ def test_another_citizens_data_does_not_come_back_through_a_past_answer(city: Ci
     assert "〔電話番号〕" in unread.text
     typed = {**desk.form(city.case()), "text": draft.text.replace("〔メールアドレス〕", "taro@example.jp")}
     assert "メールアドレスと思われる「taro@example.jp」" in desk.post(city.case(), "check", typed).text
+
+
+def test_a_past_answer_is_offered_without_the_frame_of_a_department_before(city: City, desk: Desk) -> None:
+    city.line_says(ASK, user=OTHER)
+    city.work()
+    number = city.case(OTHER).receipt_number
+    with transaction(city.engine) as session:
+        before = session.get_one(Department, "water")
+        text = city.writer.frame.around(BY_HAND, before, number)
+    form = {**desk.form(city.case(OTHER)), "text": text}
+    keys = KEY.findall(desk.post(city.case(OTHER), "write", form).text)
+    desk.post(city.case(OTHER), "write", {**form, "confirmed": keys})
+    assert city.case(OTHER).status == InquiryStatus.answered
+    _asked_again(city, desk)
+    page = desk.page(f"/desk/cases/{city.case().id}")
+    assert [one for one in PASSAGE.findall(page) if one.startswith("case:")] == [f"case:{number}#1"]
 
 
 def test_another_departments_answer_is_not_offered_nor_taken(city: City, desk: Desk) -> None:
