@@ -45,6 +45,7 @@ ASKING_ON = timedelta(days=7)
 """So long after an answer what no department is named for is about the answer."""
 _ASKS = re.compile(r"[?？]|か[。!！\s]*$|[下く]ださい|教えて|[ほ欲]しい|たい[ですのん]|[わ分]から|できな|困")
 """A sentence that wants something, however much it looks like small talk by itself."""
+_SHORT_WORD = re.compile(r"\W*[A-Za-zＡ-Ｚａ-ｚ]{1,3}\W*")
 MAX_READ = 20_000
 """Characters of a message that the machine reads; all of it is stored and shown."""
 
@@ -144,10 +145,11 @@ def _readable(message: Message) -> str:
 
 
 def _spoken(text: str) -> str | None:
-    """Digits and pictures are in no language, and the marks of the mask are not the citizen's."""
+    """Digits and pictures are in no language, nor is 「OK」; the marks of the mask are not the citizen's."""
     for mark in MARKS.values():
         text = text.replace(mark, "")
-    return language.detect(text) if any(map(str.isalpha, text)) else None
+    told = any(map(str.isalpha, text)) and not _SHORT_WORD.fullmatch(text)
+    return language.detect(text) if told else None
 
 
 def _predict(text: str, brain: Brain) -> Prediction | None:
