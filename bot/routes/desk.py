@@ -29,7 +29,16 @@ from bot.calendar import valid_on
 from bot.db import now, reading
 from bot.errors import CaseChanged, Conflict, DraftingOff, NotFound, SourceEnded, TextRefused
 from bot.models import FRONT_DESK, Approval, Draft, Inquiry, KnowledgeArticle, Role
-from bot.routes.deps import COOKIE, Deciding, SessionDep, SettingsDep, SignedIn, TokenCookie, TypedSecond
+from bot.routes.deps import (
+    COOKIE,
+    Deciding,
+    ReaderDep,
+    SessionDep,
+    SettingsDep,
+    SignedIn,
+    TokenCookie,
+    TypedSecond,
+)
 from bot.second_text import Second
 from bot.templating import page
 from responders.draft import NEAR, Length, Tone, Wish
@@ -82,8 +91,12 @@ def frame_values(session: Session, signed_in: SignedIn) -> dict[str, Any]:
 
 
 @router.get("/alarms")
-def alarms(session: SessionDep, signed_in: SignedIn) -> list[dict[str, str]]:
-    """Emergencies nobody took note of yet; every open page of the console asks again and again."""
+def alarms(session: ReaderDep, token: TokenCookie = None) -> list[dict[str, str]]:
+    """Emergencies nobody took note of yet; every open page of the console asks again and again.
+
+    By itself, so it is no sign that somebody is there: an open page keeps nobody signed in.
+    """
+    staff, _row = auth.signed_in(session, token)
     return [
         {
             "id": str(i.id),
@@ -91,7 +104,7 @@ def alarms(session: SessionDep, signed_in: SignedIn) -> list[dict[str, str]]:
             "since": templating.short(i.created_at),
             "escalated": "まだ誰も確認していません" if i.alarm_escalated_at else "",
         }
-        for i in reports.alarms(session, signed_in[0])
+        for i in reports.alarms(session, staff)
     ]
 
 

@@ -270,9 +270,24 @@ if (alarms) {
     box.append(strong, ` 受付番号 ${alarm.receipt_number}(${alarm.since} 受付) `, link);
     alarms.append(box);
   };
+  const signedOut = (isSo) => {
+    const shown = document.getElementById("signed-out");
+    if (!isSo) return shown?.remove();
+    if (shown) return;
+    const box = document.createElement("div");
+    box.id = "signed-out";
+    box.className = "alarm";
+    box.setAttribute("role", "alert");
+    const link = document.createElement("a");
+    link.href = "/desk/login";
+    link.textContent = "ログインし直す";
+    box.append("ログインの有効時間が切れました。緊急の知らせは、この画面には届きません。入力中の文面は、先に写しておいてください。 ", link);
+    alarms.before(box);
+  };
   const ask = async () => {
     try {
       const answer = await fetch(alarms.dataset.url);
+      signedOut(answer.redirected);
       if (!answer.ok || answer.redirected) return;
       const open = await answer.json();
       const ids = new Set(open.map((alarm) => alarm.id));

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from bot import auth, outbox
 from bot.db import now, transaction
-from bot.models import Conversation, Inquiry, Role
+from bot.models import Conversation, Inquiry, Role, StaffSession
 from tests.browser.conftest import QUESTION, SHOTS, ask, say, serving, sign_in
 from tests.city import City
 from tests.conftest import free_port
@@ -348,4 +348,8 @@ def test_the_supervisors_pages_open_and_an_alarm_reaches_an_open_page(
         session.execute(urgent.values(alarm_escalated_at=now()))
     expect(desk.locator(".alarm .escalated")).to_have_text("まだ誰も確認していません", timeout=40_000)
     desk.screenshot(path=SHOTS / "alarm.png")
+    with transaction(working_city.engine) as session:
+        session.execute(sa.delete(StaffSession))
+    expect(desk.locator("#signed-out")).to_contain_text("ログインの有効時間が切れました", timeout=40_000)
+    desk.screenshot(path=SHOTS / "signed-out.png")
     assert troubles == []

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlmodel import col
+from sqlmodel import col, select
 
-from bot import inquiries, outbox, triage, workflow
+from bot import auth, inquiries, outbox, triage, workflow
 from bot.db import now, transaction
 from bot.models import (
     AuditEntry,
@@ -22,6 +22,7 @@ from bot.models import (
     Message,
     OutboxMessage,
     OutboxStatus,
+    StaffSession,
 )
 from classifiers.department import Prediction
 from tests.city import OTHER, USER, City
@@ -421,3 +422,16 @@ def test_words_taken_back_are_not_quoted_by_the_alarm(city: City) -> None:
     city.webhook(city.line.body(taken))
     city.work()
     assert city.case().prediction["alarm"] == {"kind": "fire", "matched": ""}
+
+
+def test_a_page_that_asks_for_alarms_by_itself_keeps_nobody_signed_in(city: City) -> None:
+    desk = city.hire("mori")
+    left = now() - timedelta(minutes=auth.IDLE_MINUTES - 1)
+    with transaction(city.engine) as session:
+        session.exec(select(StaffSession)).one().seen_at = left
+    assert desk.client.get("/desk/alarms").json() == []
+    with transaction(city.engine) as session:
+        row = session.exec(select(StaffSession)).one()
+        assert row.seen_at == left
+        row.seen_at = left - timedelta(minutes=2)
+    assert desk.client.get("/desk/alarms", follow_redirects=False).headers["location"] == "/desk/login"
