@@ -288,9 +288,8 @@ def knowledge_import(path: Path, keep_missing: bool) -> None:
     settings = _settings()
     embed = services.load_embed(settings, "passage")
     engine = make_engine(settings.effective_database_url)
-    report = import_articles(
-        engine, articles, actor="system:cli", embed=embed, retire_missing=not (keep_missing or bad)
-    )
+    retire_missing = bool(articles) and not (keep_missing or bad)
+    report = import_articles(engine, articles, actor="system:cli", embed=embed, retire_missing=retire_missing)
     troubles = troubles_ja(bad, report)
     for trouble in troubles:
         click.echo(trouble, err=True)

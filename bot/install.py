@@ -149,8 +149,9 @@ def import_knowledge(settings: Settings, engine: Engine) -> None:
     with transaction(engine) as session:
         if search and (dropped := article_index.forget_vectors_of_another(session, search.version)):
             say(f"Another encoder: the vectors of {dropped} sentences are made anew after the start.")
+    # An empty folder is rather a disk that is not mounted than a city that takes back all it says.
     report = knowledge.import_articles(
-        engine, articles, actor="system:install", embed=embed, retire_missing=not bad
+        engine, articles, actor="system:install", embed=embed, retire_missing=bool(articles) and not bad
     )
     for trouble in knowledge.troubles_ja(bad, report):
         say(f"!! {trouble}")

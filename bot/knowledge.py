@@ -74,6 +74,11 @@ class ImportReport:
     unknown_departments: dict[str, str]
     """Article → the department it names, which the city does not have; it went to the front desk."""
 
+    @property
+    def read(self) -> int:
+        """How many articles there were to import."""
+        return self.new + self.updated + self.unchanged
+
 
 def import_articles(
     engine: Engine,
@@ -135,6 +140,10 @@ def import_articles(
 def troubles_ja(bad: Sequence[BadArticle], report: ImportReport) -> list[str]:
     """What staff must look at after an import, one line each; empty: all is well."""
     lines = [str(error) for error in bad]
+    if not bad and report.read == 0:
+        lines.append(
+            "取り込む記事が一つもありません。フォルダーを確かめてください。取込み済みの記事はそのまま残しています。"
+        )
     if bad:
         lines.append(f"読めない記事が{len(bad)}件あります。取り込まず、ほかの記事も取り下げていません。")
     return lines + [

@@ -175,6 +175,24 @@ def test_an_import_takes_what_is_readable_and_says_each_thing_that_is_not(
     assert set(_in_force(sqlite_url)) == {"faq-0", "faq-1", "faq-2"}
 
 
+def test_a_folder_without_articles_takes_back_none(
+    sqlite_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _in_force(sqlite_url)
+    assert before
+    folder = tmp_path / "city" / "knowledge"
+    folder.mkdir(parents=True)
+    done = _run("knowledge", "import", str(folder), folder=tmp_path)
+    assert (done.returncode, json.loads(done.stdout)["retired"]) == (1, 0)
+    assert "取り込む記事が一つもありません" in done.stderr.decode()
+    settings = Settings(secret_key="k" * 40, data_dir=tmp_path, city_dir=tmp_path / "city")  # type: ignore[arg-type]
+    engine = make_engine(sqlite_url)
+    import_knowledge(settings, engine)
+    engine.dispose()
+    assert "取り込む記事が一つもありません" in capsys.readouterr().err
+    assert _in_force(sqlite_url) == before
+
+
 def test_one_broken_article_does_not_prevent_the_start(
     sqlite_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
