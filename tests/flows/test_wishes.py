@@ -86,7 +86,7 @@ def test_a_wish_stands_when_the_article_changes(city: City, desk: Desk) -> None:
 
 def test_an_unknown_wish_changes_nothing(city: City, desk: Desk) -> None:
     form = _asked(city, desk)
-    assert desk.post(city.case(), "redraft", {**form, "tone": "rude"}).status_code == 422
+    assert desk.post(city.case(), "redraft", {**form, "tone": "rude"}).status_code == 400
     assert city.case().status == InquiryStatus.awaiting
 
 
