@@ -286,11 +286,20 @@ class _Decision:
 
     def open(self) -> None:
         """A matter: attach it to the open case it continues, or register a new one."""
+        if not self._continued():
+            self._open_new()
+
+    def _continued(self) -> bool:
+        """Attach the words to the case that they continue: an open one, or one that was answered lately."""
         prediction = self.understood.prediction
         inquiry = inquiries.current(self.session, self.conversation.id) or self._asked_on(prediction)
-        if inquiry and self._continues(inquiry, prediction):
-            self._follow_up(inquiry)
-            return
+        if inquiry is None or not self._continues(inquiry, prediction):
+            return False
+        self._follow_up(inquiry)
+        return True
+
+    def _open_new(self) -> None:
+        prediction = self.understood.prediction
         if prediction and prediction.department in {"small_talk", "account"}:
             self.fixed("greeting" if prediction.department == "small_talk" else "account_help")
             return
@@ -319,14 +328,11 @@ class _Decision:
 
     def clarify(self) -> None:
         """Ask once, with the likely departments as buttons; the case waits at the front desk."""
-        prediction = self.understood.prediction
-        inquiry = inquiries.current(self.session, self.conversation.id) or self._asked_on(prediction)
-        if inquiry and self._continues(inquiry, prediction):
-            self._follow_up(inquiry)
+        if self._continued():
             return
-        choices = self._choices(prediction)
+        choices = self._choices(self.understood.prediction)
         if not choices or self._department() != FRONT_DESK:
-            self.open()
+            self._open_new()
             return
         inquiry = self._new_inquiry(FRONT_DESK)
         inquiries.clarify(self.session, inquiry)
