@@ -196,6 +196,9 @@ class Llm:
     def stream(self, sentences: Sequence[str]) -> Generator[str, None, Rewrite]:
         """As `rewrite`, piece by piece; closing the generator ends the request and frees the server's slot.
 
+        Someone watches: the first sentence is asked for by itself and the others after it, so that the first
+        word comes when one sentence has been read (docs/decisions/0013). Each may take ``timeout_seconds``.
+
         Yields:
             What the model wrote since the last piece, as it wrote it; the returned `Rewrite` is the whole,
             cleaned.
@@ -203,20 +206,20 @@ class Llm:
         Raises:
             ModelError: As `rewrite`, also in the middle.
         """
-        started, parameters = time.monotonic(), _parameters(sentences)
-        text, finish_reason, usage = "", "", None
-        try:
-            with self._open(_in_a_row(sentences), parameters) as chunks:
-                for chunk in chunks:
-                    usage = chunk.usage or usage
-                    for choice in chunk.choices:
-                        finish_reason = choice.finish_reason or finish_reason
-                        if piece := choice.delta.content:
-                            text += piece
-                            yield piece
-        except _FOREIGN as error:
-            raise _translated(error) from error
-        return _rewrite(text, finish_reason, usage, time.monotonic() - started, parameters)
+        parameters = _parameters(sentences)
+        parts: list[Rewrite] = []
+        for part in filter(None, (sentences[:1], sentences[1:])):
+            parts.append((yield from self._stream_part(part, parameters)))
+            if parts[-1].finish_reason != "stop":
+                break
+        return Rewrite(
+            text="".join(part.text for part in parts),
+            prompt_tokens=sum(part.prompt_tokens for part in parts),
+            completion_tokens=sum(part.completion_tokens for part in parts),
+            seconds=sum(part.seconds for part in parts),
+            finish_reason=parts[-1].finish_reason,
+            parameters=parameters,
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -230,6 +233,23 @@ class Llm:
         except _FOREIGN:
             return False
         return True
+
+    def _stream_part(
+        self, sentences: Sequence[str], parameters: dict[str, Any]
+    ) -> Generator[str, None, Rewrite]:
+        started, text, finish_reason, usage = time.monotonic(), "", "", None
+        try:
+            with self._open(_in_a_row(sentences), parameters) as chunks:
+                for chunk in chunks:
+                    usage = chunk.usage or usage
+                    for choice in chunk.choices:
+                        finish_reason = choice.finish_reason or finish_reason
+                        if piece := choice.delta.content:
+                            text += piece
+                            yield piece
+        except _FOREIGN as error:
+            raise _translated(error) from error
+        return _rewrite(text, finish_reason, usage, time.monotonic() - started, parameters)
 
     def _open(self, content: str, parameters: dict[str, Any]) -> openai.Stream[ChatCompletionChunk]:
         """A stream with token counts, or without them where a server refuses to be asked for counts."""

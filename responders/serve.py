@@ -265,10 +265,11 @@ def _serve(options: argparse.Namespace, key: str, name: str) -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
     params.cache_ram_mib, params.ui = CACHE_MIB, False
     params.cors_origins = f"http://{HOST}:{options.port}"
-    # A rewording repeats its sentences: after six tokens that stood there, the 48 that followed are tried at
-    # once. So many rows are computed as fast as a prompt is read (docs/decisions/0013).
+    # A rewording repeats its sentences: after four tokens that stood there, all that follow are tried at
+    # once. So many rows are computed as fast as a prompt is read, and the prompt's end bounds the guess
+    # (docs/decisions/0013).
     params.speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
-    params.speculative.ngram_simple.size_n, params.speculative.ngram_simple.size_m = 6, 48
+    params.speculative.ngram_simple.size_n, params.speculative.ngram_simple.size_m = 4, 160
     params.endpoint_slots, params.offline, params.n_gpu_layers = False, True, 0
     server = xllamacpp.Server(params)
     stopped = threading.Event()

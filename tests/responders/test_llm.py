@@ -28,6 +28,22 @@ def test_a_stream_ends_as_a_rewrite_does(llm: Llm, endpoint: FakeEndpoint) -> No
     assert endpoint.requests[0]["messages"] == endpoint.requests[-1]["messages"]
 
 
+def test_a_stream_asks_for_the_first_sentence_by_itself(llm: Llm, endpoint: FakeEndpoint) -> None:
+    streamed = _drain(llm, ["一つめです。", "二つめです。", "三つめです。"])
+    assert [request["messages"][-1]["content"] for request in endpoint.requests] == [  # type: ignore[index]
+        "一つめです。",
+        "二つめです。三つめです。",
+    ]
+    assert streamed.text == "一つめです。二つめです。三つめです。"
+    assert (streamed.prompt_tokens, streamed.completion_tokens, streamed.finish_reason) == (1000, 80, "stop")
+
+
+def test_a_stream_cut_in_its_first_sentence_asks_for_no_more(llm: Llm, endpoint: FakeEndpoint) -> None:
+    endpoint.mode = "cut"
+    assert _drain(llm, ["一つめです。", "二つめです。"]).finish_reason != "stop"
+    assert len(endpoint.requests) == 1
+
+
 def test_a_stream_that_is_closed_frees_the_server(llm: Llm, endpoint: FakeEndpoint) -> None:
     endpoint.seconds_between = 0.05
     pieces = llm.stream(["長い文" * 50 + "です。"])

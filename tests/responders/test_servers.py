@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from responders import llm as llm_module
-from responders.draft import compose, reword, take
+from responders.draft import DraftResult, compose, reword, take
 from responders.errors import BadCompletion, DraftTimeout, ModelError, ModelUnavailable
 from responders.fetch import default_model_path, read_manifest
 from responders.knowledge import Article, Passage, split_passages
@@ -119,15 +119,30 @@ def _drain(llm: Llm, sentences: Sequence[str]) -> Rewrite:
             return cast("Rewrite", end.value)
 
 
-def test_a_rewording_passes_the_gate_whole_and_as_a_stream(server: Server, passages: list[Passage]) -> None:
+def test_a_rewording_passes_the_gate(server: Server, passages: list[Passage]) -> None:
+    _assert_let_through(reword(compose(passages), server.llm))
+
+
+def test_a_streamed_rewording_passes_the_gate_and_reads_as_the_whole(
+    llama: Server, passages: list[Passage]
+) -> None:
     verbatim = compose(passages)
-    whole = reword(verbatim, server.llm)
-    streamed = take(verbatim, server.llm, _drain(server.llm, SENTENCES))
-    for result in (whole, streamed):
-        assert (result.origin, result.ready) == ("model", True), result.flags
-        assert result.model["prompt_tokens"] > 200
-        assert result.model["completion_tokens"] > 5
-    assert whole.body == streamed.body
+    streamed = take(verbatim, llama.llm, _drain(llama.llm, SENTENCES))
+    _assert_let_through(streamed)
+    assert streamed.body == reword(verbatim, llama.llm).body
+
+
+def test_a_stream_joins_the_answers_to_its_two_requests(transformers: Server) -> None:
+    whole = transformers.llm.rewrite(SENTENCES[:1])
+    streamed = _drain(transformers.llm, SENTENCES)  # the tiny model says one thing whatever it is asked
+    assert (streamed.text, streamed.finish_reason) == (whole.text * 2, "stop")
+    assert streamed.completion_tokens == whole.completion_tokens * 2
+
+
+def _assert_let_through(result: DraftResult) -> None:
+    assert (result.origin, result.ready) == ("model", True), result.flags
+    assert result.model["prompt_tokens"] > 200
+    assert result.model["completion_tokens"] > 5
 
 
 def test_the_record_names_the_model_as_far_as_the_server_tells(
