@@ -300,10 +300,11 @@ def typed_into(text: str, second: Second | None, stored: Second | None, made: Ca
         stored: The one that is kept with the draft.
         made: `by_rule` of the case.
     """
-    if second is None or stored is None or {second.kind, stored.kind} != {EASY}:
+    if second is None or second.kind != EASY:
         return False
     own = plain(second.text)
-    return own != plain(stored.text) and own != plain(made(plain(text)))
+    kept = stored is not None and stored.kind == EASY and own == plain(stored.text)
+    return not kept and own != plain(made(plain(text)))
 
 
 def findings(

@@ -148,6 +148,14 @@ def test_what_a_person_wrote_into_easy_japanese_must_be_confirmed(city: City, de
     assert [f["kind"] for f in city.all(Approval)[0].confirmed] == ["second_edited"]
 
 
+def test_also_where_a_colleague_took_the_kept_one_away_meanwhile(city: City, desk: Desk) -> None:
+    form, _ = _with(city, desk, _asked(city, desk), "easy")
+    _with(city, desk, form, "")
+    assert [d.second_kind for d in city.all(Draft)] == [""]
+    form["second_text"] = form["second_text"].replace("です。", "では ありません。", 1)
+    assert "やさしい日本語の文を直しました" in desk.post(city.case(), "second/check", form).text
+
+
 def _drafted_always(city: City, desk: Desk) -> dict[str, Any]:
     """The form with the verbatim draft, in a city that wants やさしい日本語 on every reply."""
     city.writer = replace(city.writer, attach=second_text.attacher(DATA), llm=None)
