@@ -11,6 +11,7 @@ class BotError(Exception):
     ├── Conflict            someone else was faster; nothing was changed (409)
     │   ├── DraftNotPending     the draft was decided or replaced already
     │   ├── CaseChanged         the case moved on since the page was loaded
+    │   ├── CitizenWrites       the citizen's newest words are not in the case yet
     │   └── SourceEnded         an article that the draft cites is not in force any more
     ├── TextRefused         the text cannot go out as it is (422)
     │   ├── DraftingOff         a kill switch is down
@@ -70,6 +71,15 @@ class CaseChanged(Conflict):
     """The case moved on since the page was loaded."""
 
     message_ja = "この案件は、画面を開いたあとに更新されています。最新の内容を確認してください。"
+
+
+class CitizenWrites(Conflict):
+    """The citizen's newest words are stored, but which case they belong to is not decided yet."""
+
+    message_ja = (
+        "市民から新しい発言が届き、案件に取り込んでいるところです。何も送っていません。"
+        "少し待ってから画面を更新し、発言を確認して承認してください。"
+    )
 
 
 class SourceEnded(Conflict):

@@ -17,6 +17,7 @@ from bot.calendar import Calendar
 from bot.db import now
 from bot.errors import (
     CaseChanged,
+    CitizenWrites,
     DraftNotPending,
     NeedsConfirmation,
     NotAllowed,
@@ -613,6 +614,7 @@ def approve(
         NotFound, NotAllowed: No such draft for this person, or their role cannot approve.
         DraftNotPending: Someone has decided, or a newer draft took its place.
         CaseChanged: The citizen or a colleague changed the case since.
+        CitizenWrites: The citizen's newest words, perhaps of another matter, wait for their case.
         SourceEnded: An article's last day has passed; `renew_ended` makes the draft anew.
         TextRefused: Empty or too long. NeedsConfirmation: a place without a source that nobody ticked.
     """
@@ -625,6 +627,8 @@ def approve(
         raise DraftNotPending
     if inquiry.version != seen_version:
         raise CaseChanged
+    if _hears(session, inquiry.conversation_id):
+        raise CitizenWrites
     if ended_sources(draft, today):
         raise SourceEnded
     hard = [finding for finding in check(text, draft) if finding["hard"]]
@@ -650,6 +654,14 @@ def approve(
         confirmed=len(hard),
     )
     return row
+
+
+def _hears(session: Session, conversation_id: UUID) -> bool:
+    """Whether words came in of which no case knows yet: triage runs behind, by seconds or because it is down."""
+    query = select(Message.id).where(
+        Message.conversation_id == conversation_id, col(Message.triaged_at).is_(None)
+    )
+    return session.exec(query.limit(1)).first() is not None
 
 
 def ended_sources(draft: Draft, today: date) -> set[str]:

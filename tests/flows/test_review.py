@@ -213,3 +213,22 @@ def test_the_phone_of_a_section_that_ended_must_be_confirmed(city: City, desk: D
         ended.valid_to, ended.successor_id = now().date() - timedelta(days=2), "tax"
     after = KEY.findall(unescape(desk.post(city.case(), "check", form).text))
     assert len(after) > len(before)
+
+
+def test_words_that_no_case_knows_yet_stop_the_reply(city: City, desk: Desk) -> None:
+    city.line_says("粗大ごみの出し方を教えてください")
+    city.work()
+    form = desk.form(city.case())
+    city.line_says("すみません、やっぱり自分で運びます")
+
+    for verb, text in (("approve", form["text"]), ("write", "粗大ごみは電話で申し込めます。")):
+        refused = desk.post(city.case(), verb, form | {"text": text})
+        assert refused.status_code == 409
+        assert "新しい発言が届き" in refused.text
+        assert text.split("\n")[0] in unescape(refused.text), "what was typed stands there still"
+    assert not city.all(Approval)
+
+    city.work()
+    renewed = desk.form(city.case())
+    assert "やっぱり自分で運びます" in desk.page(f"/desk/cases/{city.case().id}")
+    assert desk.post(city.case(), "approve", renewed).status_code == 303
