@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 
 from bot import drafting, second_text
 from bot.article_index import Knowledge
@@ -26,6 +27,9 @@ from channels.errors import InvalidSignature
 from responders.llm import Llm
 
 log = logging.getLogger(__name__)
+
+_TYPED = ("text", "second_text", "body", "reason")
+"""The fields of the console's forms in which a person writes sentences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +77,23 @@ async def _render_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, BotError)  # noqa: S101  (registered for BotError only)
     if not _wants_page(request):
         return JSONResponse({"error": type(error).__name__, "detail": error.message_ja}, error.status)
-    if isinstance(error, NotSignedIn):
+    typed = await _typed(request)
+    if isinstance(error, NotSignedIn) and not typed:
         return RedirectResponse("/desk/login", 303)
     return HTMLResponse(
-        page("error.html", title="エラー", message=error.message_ja, status=error.status), error.status
+        page("error.html", title="エラー", message=error.message_ja, status=error.status, typed=typed),
+        error.status,
     )
+
+
+async def _typed(request: Request) -> list[str]:
+    """What a person wrote into a form that is refused: a page without it would throw it away."""
+    try:
+        form = await request.form()
+    except (HTTPException, MultiPartException, RuntimeError):
+        return []  # a malformed form, or a body that a route has read by itself
+    sent = [words for name in _TYPED for words in form.getlist(name)]
+    return [words for words in sent if isinstance(words, str) and words.strip()]
 
 
 async def _render_malformed(request: Request, error: Exception) -> Response:

@@ -232,3 +232,19 @@ def test_words_that_no_case_knows_yet_stop_the_reply(city: City, desk: Desk) -> 
     renewed = desk.form(city.case())
     assert "やっぱり自分で運びます" in desk.page(f"/desk/cases/{city.case().id}")
     assert desk.post(city.case(), "approve", renewed).status_code == 303
+
+
+def test_a_page_that_refuses_a_person_gives_back_what_they_typed(city: City, desk: Desk) -> None:
+    form = _with_lies(city, desk, LIE)
+    forged = desk.post(city.case(), "approve", form | {"csrf": "of another sign-in", "second_text": "<b>"})
+    assert forged.status_code == 403
+    assert f"{LIE}\n" in unescape(forged.text)
+    assert "<b>" not in forged.text
+
+    desk.client.cookies.clear()
+    ended = desk.post(city.case(), "approve", form)
+    assert ended.status_code == 401
+    assert f"{LIE}\n" in unescape(ended.text)
+    nothing = desk.post(city.case(), "acknowledge", {"csrf": form["csrf"], "version": form["version"]})
+    assert nothing.headers["location"] == "/desk/login"
+    assert not city.all(Approval)
