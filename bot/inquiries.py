@@ -657,7 +657,7 @@ def approve(
 
 
 def _hears(session: Session, conversation_id: UUID) -> bool:
-    """Whether words came in of which no case knows yet: triage runs behind, by seconds or because it is down."""
+    """Whether words came in of which no case knows yet: triage is seconds behind, or it is down."""
     query = select(Message.id).where(
         Message.conversation_id == conversation_id, col(Message.triaged_at).is_(None)
     )
