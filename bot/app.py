@@ -14,17 +14,21 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot import drafting, second_text
 from bot.article_index import Knowledge
 from bot.calendar import Calendar, load_calendar
-from bot.errors import BadInput, BotError, NotFound, NotSignedIn, StorageUnavailable
+from bot.errors import BadInput, BotError, NotFound, NotSignedIn, StorageUnavailable, TooLarge
 from bot.routes import api, desk, knowledge, line, record, supervise, webchat
 from bot.routes import second_text as second_text_routes
 from bot.settings import Settings
 from bot.templating import page
 from channels.errors import InvalidSignature
 from responders.llm import Llm
+
+MAX_BODY_BYTES = 4_000_000
+"""Of any request: a webhook of LINE may hold many messages, and nothing else is as long."""
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +56,9 @@ def create_app(
         llm: Writes before a caseworker's eyes; None: those buttons are not shown.
         articles: What a caseworker searches; None: by words only.
     """
-    app = FastAPI(title="Madoguchi", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Madoguchi", docs_url=None, redoc_url=None, form_limits={"max_part_size": MAX_BODY_BYTES}
+    )
     app.state.settings, app.state.engine, app.state.llm = settings, engine, llm
     app.state.articles = articles or Knowledge(engine, None)
     app.state.city = City(
@@ -65,12 +71,36 @@ def create_app(
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     app.add_exception_handler(BotError, _render_error)
     app.add_exception_handler(RequestValidationError, _render_malformed)
-    app.add_exception_handler(HTTPException, _render_no_page)
+    app.add_exception_handler(HTTPException, _render_http_error)
     app.add_exception_handler(InvalidSignature, _refuse_signature)
     app.add_exception_handler(OperationalError, _render_no_storage)
     app.add_exception_handler(Exception, _render_unexpected)
+    app.add_middleware(_BodyLimit)
     app.middleware("http")(_secure_headers)
     return app
+
+
+class _BodyLimit:
+    """Bodies are read before a route asks who sent them, so they are counted as they come.
+
+    FastAPI's ``max_body_size`` would answer in English plain text, and without our headers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        read = 0
+
+        async def counted() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > MAX_BODY_BYTES:
+                raise HTTPException(TooLarge.status)  # of any other kind FastAPI would make a 400
+            return message
+
+        await self._app(scope, counted, send)
 
 
 async def _render_error(request: Request, error: Exception) -> Response:
@@ -105,9 +135,11 @@ async def _render_malformed(request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": detail}, 422)
 
 
-async def _render_no_page(request: Request, error: Exception) -> Response:
-    """Also a button's address that somebody opens, as Enter in the address bar does after a refusal."""
+async def _render_http_error(request: Request, error: Exception) -> Response:
+    """A body over the limit, or no page: also a button's address that somebody opens, as Enter there does."""
     assert isinstance(error, HTTPException)  # noqa: S101  (registered for it only)
+    if error.status_code == TooLarge.status:
+        return await _render_error(request, TooLarge())
     if not _wants_page(request) or error.status_code not in (404, 405):
         return await http_exception_handler(request, error)
     return await _render_error(request, NotFound("ページが見つかりません。一覧から開き直してください。"))

@@ -8,13 +8,11 @@ from sqlmodel import Session
 
 from bot import auth
 from bot.db import reading, transaction
-from bot.errors import TooLarge
 from bot.models import Staff, StaffSession
 from bot.second_text import Second
 from bot.settings import Settings
 from channels.message import storable
 
-MAX_BODY_BYTES = 4_000_000
 COOKIE = "madoguchi_session"
 
 
@@ -35,17 +33,8 @@ ReaderDep = Annotated[Session, Depends(_reader, scope="function")]
 
 
 async def _raw_body(request: Request) -> bytes:
-    """The body as it came.
-
-    Raises:
-        TooLarge: Over ``MAX_BODY_BYTES``.
-    """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise TooLarge
-    return bytes(body)
+    """The body as it came."""
+    return await request.body()
 
 
 def _settings(request: Request) -> Settings:

@@ -1,10 +1,13 @@
 """Rubbish at the edges: a typed error or a stored, visible event; never a 500, never a lost message."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -59,6 +62,53 @@ def test_a_body_over_the_limit_is_refused_with_a_typed_error(city: City) -> None
     body = b" " * 4_100_000
     answer = city.client.post("/webhooks/line", content=body, headers=city.line.headers(body))
     assert (answer.status_code, answer.json()["error"]) == (413, "TooLarge")
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "begins"),
+    [
+        ("/webhooks/line", "application/json", b"["),
+        ("/chat/messages", "application/json", b'{"client_id": "'),
+        ("/desk/login", "application/x-www-form-urlencoded", b"login="),
+        (
+            "/desk/login",
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="login"; filename="x"\r\n\r\n',
+        ),
+    ],
+    ids=["line", "chat", "login", "login with a file"],
+)
+def test_a_body_without_an_end_is_refused_before_it_is_all_there(
+    city: City, path: str, kind: str, begins: bytes
+) -> None:
+    sent = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal sent
+        yield begins
+        while sent < 20_000_000:
+            sent += 100_000
+            yield b"a" * 100_000
+
+    async def post() -> httpx.Response:
+        app = httpx.ASGITransport(city.client.app)
+        async with httpx.AsyncClient(transport=app, base_url="http://city") as client:
+            return await client.post(path, content=body(), headers={"Content-Type": kind})
+
+    answer = asyncio.run(post())
+    assert answer.status_code == 413
+    assert "入力が大きすぎます" in answer.text
+    assert answer.headers["Content-Type"].startswith("text/html" if "desk" in path else "application/json")
+    assert sent < 5_000_000
+
+
+def test_an_article_that_is_far_too_long_stays_on_the_screen(city: City) -> None:
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    form = {"csrf": boss.csrf, "id": "long", "title": "長い記事", "department": "tax", "body": "税" * 120_000}
+    answer = boss.client.post("/desk/knowledge/new", data=form)
+    assert answer.status_code == 422
+    assert "本文が長すぎます(360KB)" in answer.text
+    assert form["body"] in answer.text
 
 
 def test_unknown_events_are_kept_and_shown(city: City) -> None:
