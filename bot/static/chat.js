@@ -2,6 +2,7 @@
 // The citizen's chat: a signed token in the browser's own storage, live answers, nothing lost on a bad line.
 
 const KEY = "madoguchi-chat";
+const ENDED = "#ended";
 const MAX_CHARACTERS = 5000;
 const POST_MS = 20000;
 const SILENCE_MS = 40000; // the server pings every 15 s, so a longer silence is a dead line
@@ -10,6 +11,7 @@ const state = document.getElementById("state");
 const form = document.getElementById("say");
 const text = document.getElementById("text");
 const length = document.getElementById("length");
+const end = document.getElementById("end");
 const shown = new Map(); // client_id or id -> element
 let token = null;
 let last = 0;
@@ -19,6 +21,7 @@ let stream = null;
 const store = {
   get() { try { return localStorage.getItem(KEY); } catch { return null; } },
   set(value) { try { localStorage.setItem(KEY, value); } catch { /* private mode: the page remembers it alone */ } },
+  forget() { try { localStorage.removeItem(KEY); } catch { /* as above */ } },
 };
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const newId = () => (crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random().toString(16).slice(2, 12)}`);
@@ -48,7 +51,7 @@ function renew(refused) {
 async function replaceToken(refused) {
   const other = store.get();
   if (other && other !== refused) [token, last] = [other, 0];
-  else await begin();
+  else await begin(refused);
   if (!refused) return;
   notice("会話の有効期限が切れたため、新しい会話を始めました。前の会話のお返事は、この画面に出ません。お返事を待っている方は、もう一度ご用件を送ってください。");
   stream?.abort(); // it still follows the old conversation
@@ -63,10 +66,12 @@ function notice(words) {
   log.scrollTop = log.scrollHeight;
 }
 
-async function begin() {
+async function begin(refused) {
   const answer = await fetch("/chat/session", { method: "POST" });
   if (!answer.ok) throw new Error("no session");
-  token = (await answer.json()).token;
+  const issued = (await answer.json()).token;
+  const other = store.get(); // of a tab that was quicker
+  token = other && other !== refused ? other : issued;
   store.set(token);
   last = 0;
 }
@@ -96,6 +101,7 @@ function bubble(from, words, at, pieces = []) {
   time.dateTime = at;
   time.textContent = new Date(at).toLocaleString("ja-JP", { month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit", timeZone: "Asia/Tokyo" });
   p.append(who, ...(pieces.length ? ruby(pieces) : [document.createTextNode(words)]), time);
+  end.hidden = false;
   const follow = from === "citizen" || log.hasAttribute("aria-busy") || atEnd();
   log.append(p);
   if (follow) bringIntoView(p);
@@ -220,6 +226,52 @@ document.addEventListener("keydown", (event) => {
   window.parent.postMessage("madoguchi:close", "*"); // tells only that the key was pressed
 });
 
+// In the widget's frame a browser shows no confirm().
+function askToEnd() {
+  const box = document.createElement("section");
+  box.className = "ask";
+  box.setAttribute("role", "alertdialog");
+  box.setAttribute("aria-labelledby", "ask-title");
+  box.setAttribute("aria-describedby", "ask-more");
+  const title = Object.assign(document.createElement("h2"), { id: "ask-title", textContent: "この端末での相談を終えますか。" });
+  const more = Object.assign(document.createElement("p"), {
+    id: "ask-more",
+    textContent: "これまでのやり取りは、この端末では見られなくなります。受け付けた用件は取り消されず、職員が対応しますが、お返事もこの端末では読めなくなります。"
+      + "お返事を待っている方は、受付番号を控えてください。お電話(0000-12-3100)で、受付番号を伝えてお問い合わせいただけます。",
+  });
+  const stay = Object.assign(document.createElement("button"), { type: "button", textContent: "相談を続ける" });
+  const leave = Object.assign(document.createElement("button"), { type: "button", textContent: "相談を終える" });
+  const close = () => { box.remove(); end.disabled = false; end.focus(); };
+  stay.addEventListener("click", close);
+  leave.addEventListener("click", () => { store.forget(); startAnew(); });
+  box.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    event.stopPropagation(); // it would close the widget
+    close();
+  });
+  box.append(title, more, stay, leave);
+  state.after(box);
+  end.disabled = true;
+  stay.focus();
+}
+
+// The page is loaded again, so that nothing under way reaches the new conversation.
+function startAnew() {
+  form.reset(); // a browser keeps half-written words over a reload
+  history.replaceState(null, "", ENDED);
+  location.reload();
+}
+
+function tellOfEnd() {
+  if (location.hash !== ENDED) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  notice("この端末での相談を終えました。これまでのやり取りは、この端末には出ません。新しいご用件は、下の欄に書いて送ってください。");
+}
+
+end.addEventListener("click", askToEnd);
+// Ended in another tab.
+addEventListener("storage", (event) => { if ([KEY, null].includes(event.key) && event.newValue === null) startAnew(); });
+
 async function listen() {
   for (let pause = 500; ; pause = Math.min(pause * 2, 15000)) {
     const used = token;
@@ -274,6 +326,7 @@ async function start() {
   }
   say("");
   log.removeAttribute("aria-busy");
+  tellOfEnd();
   listen();
 }
 start();

@@ -226,6 +226,70 @@ def test_a_refusal_in_the_middle_moves_the_live_answers_to_the_new_conversation(
     expect(page.get_by_text("受付番号は")).to_be_visible(timeout=30_000)
 
 
+def test_who_shares_the_computer_ends_the_talk_on_it(browser: Browser, site: str, working_city: City) -> None:
+    page = ask(browser, site)
+    other_tab = page.context.new_page()
+    other_tab.goto(f"{site}/chat")
+    expect(other_tab.get_by_text("受付番号は")).to_be_visible()
+    page.get_by_label("メッセージ").fill("書きかけの文")
+
+    end = page.get_by_role("button", name="この端末での相談を終える")
+    end.press("Enter")
+    question = page.get_by_role("alertdialog", name="この端末での相談を終えますか")
+    expect(question).to_contain_text("受付番号")
+    expect(question.get_by_role("button", name="相談を続ける")).to_be_focused()
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SHOTS / "end.png")
+    page.keyboard.press("Escape")
+    expect(question).to_be_hidden()
+    expect(end).to_be_focused()
+    expect(page.get_by_text("受付番号は")).to_be_visible()
+
+    end.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    log = page.get_by_role("log")
+    for one in (page, other_tab):
+        expect(one.get_by_role("log")).to_contain_text("この端末での相談を終えました。")
+        expect(one.locator(".m")).to_have_count(0)
+        expect(one.get_by_label("メッセージ")).to_have_value("")
+        expect(one.get_by_role("button", name="この端末での相談を終える")).to_be_hidden()
+    page.screenshot(path=SHOTS / "ended.png")
+    assert page.evaluate("localStorage.getItem('madoguchi-chat')") == other_tab.evaluate("token")
+    page.reload()
+    expect(log).not_to_contain_text("この端末での相談を終えました。")
+
+    say(page, "転入届に必要なものを教えてください")
+    expect(page.get_by_text("受付番号は")).to_have_count(1, timeout=30_000)
+    expect(other_tab.get_by_text("受付番号は")).to_have_count(1)
+    assert len(working_city.all(Conversation)) == len(working_city.all(Inquiry)) == 2
+
+
+def test_the_talk_is_ended_in_the_widget_too_and_without_a_line(browser: Browser, site: str) -> None:
+    html = f'<!doctype html><html lang="ja"><body><script src="{site}/static/widget.js" defer></script>'
+
+    async def city_page(_request: object) -> HTMLResponse:
+        return HTMLResponse(html)
+
+    with serving(Starlette(routes=[Route("/", city_page)]), free_port()) as url:
+        page = browser.new_page()
+        page.goto(url.replace("127.0.0.1", "localhost"))
+        page.get_by_role("button", name="問い合わせ").click()
+        frame = page.frame_locator("iframe")
+        say(frame, QUESTION)
+        expect(frame.get_by_text("受付番号は")).to_be_visible(timeout=30_000)
+        page.route("**/chat/*", lambda call: call.abort())
+        frame.get_by_role("button", name="この端末での相談を終える").click()
+        page.keyboard.press("Escape")
+        expect(page.locator("iframe")).to_be_visible()
+        frame.get_by_role("button", name="この端末での相談を終える").click()
+        frame.get_by_role("button", name="相談を終える", exact=True).click()
+        expect(frame.locator(".m")).to_have_count(0)
+        expect(frame.locator("#state")).to_contain_text("接続できません")
+        page.unroute("**/chat/*")
+        expect(frame.get_by_text("この端末での相談を終えました。")).to_be_visible()
+
+
 def test_a_broken_line_is_told_and_the_talk_goes_on_after_it(browser: Browser, app: Starlette) -> None:
     port = free_port()
     page = browser.new_page()
