@@ -12,14 +12,16 @@ from typing import Any
 
 import httpx2
 import pytest
+from pydantic import SecretStr
 
-from bot import triage
+from bot import doctor, triage
 from bot.db import now, transaction
 from bot.dialogue_client import DialogueClient, DialogueUnavailable
 from bot.models import FRONT_DESK, Department, HandOffReason, Inquiry, InquiryStatus
 from classifiers.department import Prediction
-from tests.city import OTHER, USER, City
+from tests.city import OTHER, USER, City, settings_for
 from tests.conftest import free_port
+from tests.platforms.line import Line
 from tests.platforms.rasa import start_rasa
 
 pytestmark = pytest.mark.rasa
@@ -106,6 +108,16 @@ def test_the_channel_is_closed_without_the_secret_and_refuses_rubbish(server: Se
         assert http.post(url, json={**good, "text": "あ" * 50_000}, headers=headers).status_code == 413
         for path in ("/webhooks/rest/webhook", "/model/parse", "/domain", "/status"):
             assert http.post(server.url + path, json=good, headers=headers).status_code in (404, 405)
+
+
+@pytest.mark.parametrize(("secret", "told"), [(SECRET, "reachable"), ("other", "refuses our secret")])
+def test_the_doctor_reaches_rasa_and_knows_a_wrong_secret(
+    server: Server, sqlite_url: str, line: Line, tmp_path: Path, secret: str, told: str
+) -> None:
+    settings = settings_for(sqlite_url, line, tmp_path, rasa_url=server.url, rasa_secret=SecretStr(secret))
+    [finding] = [one for one in doctor.examine(settings) if one.what == "dialogue"]
+    assert told in finding.detail
+    assert finding.ok is (secret == SECRET)
 
 
 def test_messages_that_rasa_refuses_do_not_switch_the_dialogue_off_for_others(server: Server) -> None:
