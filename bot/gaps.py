@@ -70,10 +70,12 @@ def find(session: Session, staff: Staff) -> list[Gap]:
     were asked later: the article did not help them.
 
     Args:
-        session: The caller's transaction.
+        session: Only reads, and long: best one without the write lock.
         staff: Who looks: only cases that they may see are counted and quoted.
     """
-    asked = [(i, words) for i in _unsourced(session, staff) if (words := inquiries.words(session, i).strip())]
+    unsourced = _unsourced(session, staff)
+    told = inquiries.words_of(session, unsourced)
+    asked = [(inquiry, words) for inquiry in unsourced if (words := told[inquiry.id].strip())]
     by_department: dict[str, list[tuple[Inquiry, str]]] = defaultdict(list)
     for inquiry, words in asked:
         by_department[inquiry.department_id].append((inquiry, words))

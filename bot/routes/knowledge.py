@@ -163,7 +163,7 @@ def _uses(request: Request, token: TokenCookie = None) -> dict[str, int]:
         return articles.uses(session)
 
 
-# First among a route's parameters: the transaction must not wait for it.
+# First among a route's parameters, as every such reading: the transaction must not wait for it.
 Uses = Annotated[dict[str, int], Depends(_uses)]
 
 
@@ -211,13 +211,20 @@ def _own(staff: Staff, departments: list[Department]) -> list[Department]:
     return [d for d in departments if knowledge.may_edit(staff, d.id)]
 
 
+def _found_gaps(request: Request, token: TokenCookie = None) -> list[gaps.Gap]:
+    with reading(request.app.state.engine) as session:
+        return gaps.find(session, auth.signed_in(session, token)[0])
+
+
 @router.get("/gaps", response_class=HTMLResponse)
-def list_gaps(session: SessionDep, signed_in: SignedIn) -> str:
+def list_gaps(
+    found: Annotated[list[gaps.Gap], Depends(_found_gaps)], session: SessionDep, signed_in: SignedIn
+) -> str:
     """Questions that no article answers, the most frequent first."""
     return page(
         "gaps.html",
         **frame_values(session, signed_in),
-        gaps=gaps.find(session, signed_in[0]),
+        gaps=found,
         days=gaps.DAYS,
         may_write=signed_in[0].role != Role.auditor,
     )

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Connection, event
 
 from bot import workflow
-from bot.db import make_engine
+from bot.db import make_engine, transaction
+from bot.models import HandOffReason, Inquiry
 from tests.city import OTHER, City, open_city
 from tests.platforms.line import Line
 
@@ -38,8 +40,15 @@ def city(sqlite_url: str, line: Line, tmp_path: Path) -> Iterator[City]:
     engine.dispose()
 
 
-@pytest.mark.parametrize("path", ["/desk/knowledge", "/desk/knowledge/article?id=waste-bulky"])
-def test_what_reads_every_draft_keeps_nobody_from_writing(city: City, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/desk/knowledge", "件の下書きで使用"),
+        ("/desk/knowledge/article?id=waste-bulky", "件の下書きで使用"),
+        ("/desk/knowledge/gaps", "該当する質問はありません"),
+    ],
+)
+def test_what_reads_every_draft_keeps_nobody_from_writing(city: City, path: str, shown: str) -> None:
     desk, locking = city.hire("uketsuke"), []
 
     def keep(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:  # noqa: ANN401
@@ -47,8 +56,21 @@ def test_what_reads_every_draft_keeps_nobody_from_writing(city: City, path: str)
             locking.append(not connection.get_execution_options().get("read_only", False))
 
     event.listen(city.engine, "before_cursor_execute", keep)
-    assert "件の下書きで使用" in desk.page(path)
+    assert shown in desk.page(path)
     assert locking == [False]
+
+
+def test_the_questions_without_an_article_are_read_at_once_however_many_they_are(city: City) -> None:
+    for number, text in enumerate(["冷蔵庫の捨て方を教えてください", "保育園の空きはありますか"]):
+        city.line_says(text, user=f"U{number:032}")
+    city.work()
+    with transaction(city.engine) as session:
+        session.execute(sa.update(Inquiry).values(hand_off_reason=HandOffReason.no_source))
+    desk = city.hire("uketsuke")
+    with _listening(city) as asked:
+        page = desk.page("/desk/knowledge/gaps")
+    assert page.count("<td>1件</td>") == 2
+    assert len([statement for statement, _ in asked if "FROM message" in statement]) == 1
 
 
 @pytest.mark.parametrize("what", ["queue", "done", "case", "alarms", "sweep", "routing", "new message"])
