@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -179,14 +180,23 @@ def _personal(text: str, known: str, kinds: Sequence[str]) -> Iterator[dict[str,
 
 def _staff_names(session: Session, text: str, articles: str) -> Iterator[dict[str, Any]]:
     """A reply speaks for the city, not for the person who wrote it."""
-    for own in session.exec(select(Staff.name).order_by(Staff.name).distinct()):
-        # An account may be called 管理者: a word that every reply may hold.
-        if not any(m.is_oov() or m.part_of_speech()[2] == "人名" for m in tokens(own)):
-            continue
-        for found in _name_pattern(own).finditer(text):
+    names = session.exec(select(Staff.name).order_by(Staff.name).distinct())
+    for pattern in _name_patterns(tuple(names)):
+        for found in pattern.finditer(text):
             if found[0] not in articles:
                 message = f"職員の名前「{found[0]}」があります。名前を出さないか、確認してください。"
                 yield _placed(Finding(DOCUMENT, "personal", found[0], True, message), found.span(), text)
+
+
+# The live check asks at each keystroke.
+@lru_cache(maxsize=1)
+def _name_patterns(names: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
+    # An account may be called 管理者: a word that every reply may hold.
+    return tuple(
+        _name_pattern(name)
+        for name in names
+        if any(m.is_oov() or m.part_of_speech()[2] == "人名" for m in tokens(name))
+    )
 
 
 def _name_pattern(name: str) -> re.Pattern[str]:

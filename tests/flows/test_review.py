@@ -156,6 +156,19 @@ def test_the_name_of_a_member_of_staff_is_pointed_out(city: City, desk: Desk, sa
         assert name in {_utf16(form["text"], int(a), int(b)) for a, b in PLACE.findall(piece)}
 
 
+def test_a_colleague_who_got_an_account_after_the_last_check_is_known_to_the_next(
+    city: City, desk: Desk
+) -> None:
+    form = _with_lies(city, desk, "窓口で鈴原花子がお待ちしています。")
+    assert "職員の名前" not in unescape(desk.post(city.case(), "check", form).text)
+    with transaction(city.engine) as session:
+        auth.create_staff(
+            session, login="hanako", name="鈴原 花子", role=Role.caseworker,
+            department_id="waste_environment", password="correct horse", actor="test",
+        )  # fmt: skip
+    assert "職員の名前「鈴原花子」" in unescape(desk.post(city.case(), "check", form).text)
+
+
 def test_a_persons_own_words_are_checked_too_and_each_place_is_confirmed(city: City, desk: Desk) -> None:
     form = _with_lies(city, desk, LIE)
     own = "必ず横浜市の窓口へどうぞ。090-1234-5678かtaro@example.jpまで。くわしくは0000-12-3108へ。"
