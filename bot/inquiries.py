@@ -198,7 +198,7 @@ def heard(session: Session, inquiry: Inquiry) -> None:
 
 
 def give_notice(
-    session: Session, conversation: Conversation, *, cause: str, answers: Message | None = None
+    session: Session, conversation: Conversation, *, cause: str, answers: outbox.Answerable
 ) -> None:
     """Send the first-contact notice unless the citizen has its newest version."""
     notice = city.fixed_text(session, "first_contact_notice")

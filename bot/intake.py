@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlmodel import Session, select
@@ -130,11 +132,20 @@ def _store_message(session: Session, conversation: Conversation, event: wire.Inb
     return row
 
 
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """No message, but with a token to answer."""
+
+    reply_token: str | None
+    created_at: datetime
+
+
 def _on_follow(session: Session, channel: str, event: wire.InboundEvent) -> None:
     conversation = conversations.of_citizen(session, channel, event.user)
     conversation.blocked = False
-    inquiries.give_notice(session, conversation, cause=f"{event.event_id}:notice")
-    outbox.send_fixed(session, "greeting", conversation, cause=f"{event.event_id}:greeting")
+    followed = _Followed(event.reply_token, now())
+    inquiries.give_notice(session, conversation, cause=f"{event.event_id}:notice", answers=followed)
+    outbox.send_fixed(session, "greeting", conversation, cause=f"{event.event_id}:greeting", answers=followed)
 
 
 def _on_unfollow(session: Session, channel: str, event: wire.InboundEvent) -> None:

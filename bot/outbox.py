@@ -55,6 +55,20 @@ class Sender(Protocol):
         ...
 
 
+class Answerable(Protocol):
+    """What a platform sent, with a token for one reply at once."""
+
+    @property
+    def reply_token(self) -> str | None:
+        """Usable once, for about a minute."""
+        ...
+
+    @property
+    def created_at(self) -> datetime:
+        """When it came."""
+        ...
+
+
 def digest(text: str) -> str:
     """SHA-256 of the bytes that were approved."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
@@ -68,7 +82,7 @@ def send_fixed(
     cause: str,
     inquiry: Inquiry | None = None,
     buttons: Sequence[str] = (),
-    answers: Message | None = None,
+    answers: Answerable | None = None,
 ) -> None:
     """Queue a text approved in advance; the same ``cause`` never queues it twice.
 
@@ -79,7 +93,7 @@ def send_fixed(
         cause: What it answers.
         inquiry: Fills ``{receipt_number}`` and ``{department}``.
         buttons: Department ids offered as choices.
-        answers: The message whose reply token may still be fresh.
+        answers: What came, whose reply token may still be fresh.
     """
     fixed = city.fixed_text(session, key)
     if fixed is None:

@@ -157,6 +157,26 @@ def test_a_used_reply_token_falls_back_to_a_push(city: City) -> None:
     assert {d["how"] for d in city.line.delivered} == {"push"}
 
 
+def test_who_adds_the_account_is_greeted_with_the_reply_token(city: City) -> None:
+    def follow(unblocked: bool) -> list[str]:
+        before = len(city.line.delivered)
+        event = city.line.event(USER, type="follow", follow={"isUnblocked": unblocked})
+        for _ in range(2):  # delivered again, it changes nothing
+            city.webhook(city.line.body(event))
+        city.deliver_all()
+        return [sent["how"] for sent in city.line.delivered[before:]]
+
+    assert follow(False) == ["reply", "push"], "one token, one call: the notice, then the greeting"
+    assert follow(True) == ["reply"]
+    city.line.reply_token_seconds = 0.0
+    assert follow(True) == ["push"]
+    greeted = city.line.texts(USER)
+    city.line.reply_token_seconds = 60.0
+    city.line.faults.append("500_after")
+    assert follow(True) == ["reply"]
+    assert city.line.texts(USER) == [*greeted, greeted[-1]]
+
+
 def test_the_desk_says_that_who_blocked_the_account_reads_no_reply(city: City) -> None:
     city.line_says(QUESTION)
     city.work()
