@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlmodel import Session, select
@@ -15,7 +15,8 @@ from bot.models import Conversation, EventStatus, InboundEvent, Message
 from channels import message as wire
 
 log = logging.getLogger(__name__)
-
+CLOCKS_APART = timedelta(hours=1)
+"""Longest time between an event and its message, of two processes' clocks too."""
 
 _TROUBLES = (sa.exc.IntegrityError, sa.exc.DataError, ValueError, TypeError, LookupError)
 """Of one event's content; any other trouble is the database's own."""
@@ -92,7 +93,7 @@ def _on_message(session: Session, channel: str, event: wire.InboundEvent) -> Mes
     conversation = conversations.of_citizen(session, channel, event.user)
     if known := _known(session, conversation, event.platform_id):
         if known.hidden_at:
-            _erase_raw(session, channel, event.platform_id)
+            _erase_raw(session, channel, event.platform_id, known)
         return None  # redelivered under another event id, or taken back before it came
     stored = _store_message(session, conversation, event)
     audit.record(
@@ -157,28 +158,33 @@ def _on_unfollow(session: Session, channel: str, event: wire.InboundEvent) -> No
 def _on_unsend(session: Session, channel: str, event: wire.InboundEvent) -> None:
     """Hide the text at once; the tombstone also stops a message that arrives after its own unsend."""
     conversation = conversations.of_citizen(session, channel, event.user)
-    row = _known(session, conversation, event.platform_id) or _store_message(session, conversation, event)
+    known = _known(session, conversation, event.platform_id)
+    row = known or _store_message(session, conversation, event)
     row.text, row.data, row.hidden_at, row.triaged_at = "", {}, now(), row.triaged_at or now()
     session.add(row)
     if row.inquiry_id:
         inquiries.on_unsend(session, row.inquiry_id)
-    _erase_raw(session, channel, event.platform_id)
+    _erase_raw(session, channel, event.platform_id, known)
     audit.record(
         session, actor=f"citizen:{channel}", action="unsend", subject=f"message:{row.id}", screen=channel
     )
 
 
-def _erase_raw(session: Session, channel: str, platform_id: str | None) -> None:
-    """The raw event holds the words too."""
-    events = session.exec(
-        select(InboundEvent).where(
-            InboundEvent.channel == channel,
-            sa.column("raw").contains(f'"id": "{platform_id}"', autoescape=True),
-        )
+def _erase_raw(session: Session, channel: str, platform_id: str | None, known: Message | None) -> None:
+    """The raw event holds the words too, and so does each redelivery of it.
+
+    None came before its message; only words of which no message was made are sought among all events.
+    """
+    query = select(InboundEvent).where(
+        sa.column("raw").contains(f'"id": "{platform_id}"', autoescape=True),
     )
-    for event in events:
-        event.raw, event.note = "{}", "unsent by the citizen"
-        session.add(event)
+    if known:
+        query = query.where(InboundEvent.received_at >= known.created_at - CLOCKS_APART)
+    for event in session.exec(query):
+        # Asked of the database, it would make SQLite go through all of the channel.
+        if event.channel == channel:
+            event.raw, event.note = "{}", "unsent by the citizen"
+            session.add(event)
 
 
 _HANDLERS: dict[str, Callable[[Session, str, wire.InboundEvent], Message | None]] = {

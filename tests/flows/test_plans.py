@@ -12,8 +12,8 @@ from sqlalchemy import Connection, event
 
 from bot import workflow
 from bot.db import make_engine, transaction
-from bot.models import HandOffReason, Inquiry
-from tests.city import OTHER, City, open_city
+from bot.models import HandOffReason, InboundEvent, Inquiry
+from tests.city import OTHER, USER, City, open_city
 from tests.platforms.line import Line
 
 GROWING = "message|auditentry|outboxmessage|inquiry|draft|approval|transfer|inboundevent"
@@ -101,3 +101,18 @@ def test_no_query_reads_the_whole_history(city: City, what: str) -> None:
             whole = [step for step in plan if re.fullmatch(rf"SCAN ({GROWING})", step)]
             newest = "LIMIT" in statement and "WHERE" not in statement and len(plan) == 1
             assert not whole or newest, f"{plan}: {statement}"
+
+
+def test_words_taken_back_are_sought_among_the_events_since_they_came(city: City) -> None:
+    event = city.line.text(USER, "秘密の言葉です")
+    again = event | {"webhookEventId": "redelivered"}
+    for one in (event, again):
+        city.webhook(city.line.body(one))
+    unsend = city.line.event(USER, type="unsend", unsend={"messageId": event["message"]["id"]})
+    with _listening(city) as asked:
+        city.webhook(city.line.body(unsend))
+    [(statement, parameters)] = [one for one in asked if "FROM inboundevent" in one[0]]
+    with city.engine.connect() as connection:
+        [step] = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+    assert "ix_inboundevent_received_at (received_at>?)" in step[3]
+    assert sorted(row.raw == "{}" for row in city.all(InboundEvent)) == [False, True, True]
