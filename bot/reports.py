@@ -1,5 +1,7 @@
 """Questions that screens ask of the rows; each screen costs a constant number of queries."""
 
+import re
+import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -226,6 +228,15 @@ def queue(
         )
         for inquiry, channel, department in rows
     ], len(found) > len(rows)
+
+
+def find_case(session: Session, staff: Staff, typed: str) -> UUID | None:
+    """The case with a receipt number, typed as a citizen tells it, if this person may see it."""
+    digits = re.sub("[^0-9]", "", unicodedata.normalize("NFKC", typed))
+    number = f"{digits[:4]}-{digits[4:]}"
+    return session.exec(
+        select(Inquiry.id).where(Inquiry.receipt_number == number, inquiries.visible(staff))
+    ).first()
 
 
 @dataclass(frozen=True, slots=True)

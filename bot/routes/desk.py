@@ -108,6 +108,9 @@ def alarms(session: ReaderDep, token: TokenCookie = None) -> list[dict[str, str]
     ]
 
 
+Words = Annotated[str, Query(max_length=100)]
+
+
 @router.get("", response_class=HTMLResponse)
 def queue(
     session: SessionDep,
@@ -115,13 +118,16 @@ def queue(
     department: str = "",
     done: bool = False,
     start: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
-) -> str:
-    """The department's queue."""
+    number: Words = "",
+) -> Response:
+    """The department's queue; with a case's receipt ``number`` on to that case."""
     staff = signed_in[0]
+    if number and (found := reports.find_case(session, staff, number)):
+        return RedirectResponse(f"/desk/cases/{found}", 303)
     if not department and staff.role == Role.caseworker and staff.department_id != FRONT_DESK:
         department = staff.department_id
     rows, more = reports.queue(session, staff, department or None, done=done, start=start)
-    return page(
+    html = page(
         "queue.html",
         **frame_values(session, signed_in),
         rows=rows,
@@ -131,11 +137,10 @@ def queue(
         departments=reports.queue_counts(session),
         department=department,
         done=done,
+        number=number.strip(),
         now=now(),
     )
-
-
-Words = Annotated[str, Query(max_length=100)]
+    return HTMLResponse(html)
 
 
 def _articles(request: Request, words: Words = "", token: TokenCookie = None) -> Index | None:

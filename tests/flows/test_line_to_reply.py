@@ -270,6 +270,40 @@ def test_no_case_is_out_of_reach_behind_the_first_page(city: City, monkeypatch: 
     assert "一覧の先頭へ" in desk.page("/desk?done=1&start=9")
 
 
+def test_a_case_is_found_by_the_number_that_a_citizen_says_on_the_telephone(city: City) -> None:
+    city.line_says(QUESTION)
+    city.work()
+    desk, case = city.hire("uketsuke"), city.case()
+    year, serial = case.receipt_number.split("-")
+    wide = str.maketrans("0123456789-", "０１２３４５６７８９ー")
+    typed = (
+        case.receipt_number,
+        f" {year} {serial} ",
+        f"{year}{serial}",
+        case.receipt_number.translate(wide),
+        f"受付番号 {year} – {serial}",
+    )
+    for number in typed:
+        answer = desk.client.get("/desk", params={"number": number}, follow_redirects=False)
+        assert answer.headers.get("location") == f"/desk/cases/{case.id}", number
+    assert desk.post(case, "close", desk.form(case) | {"reason": "済み"}).status_code == 303
+    answer = desk.client.get("/desk", params={"number": case.receipt_number}, follow_redirects=False)
+    assert answer.headers["location"] == f"/desk/cases/{case.id}"
+
+
+def test_who_may_not_see_a_case_is_not_told_that_its_number_exists(city: City) -> None:
+    city.line_says(QUESTION)
+    city.work()
+    stranger, case = city.hire("yoso", department="tax"), city.case()
+    there, nowhere = case.receipt_number, f"{case.receipt_number[:4]}-99999"
+    pages = [stranger.page(f"/desk?number={number}").replace(number, "") for number in (there, nowhere)]
+    assert pages[0] == pages[1]
+    assert "表示できる案件の中にありません" in pages[0]
+    assert "対応する案件はありません" in pages[0]
+    for number in ("", "%20", "2026", "%00", "<b>", "-"):
+        assert stranger.client.get(f"/desk?number={number}").status_code == 200
+
+
 def test_what_a_person_wrote_is_kept_when_their_draft_is_gone(city: City) -> None:
     city.line_says(QUESTION)
     city.work()
