@@ -229,9 +229,15 @@ def where_to_look(session: Session, inquiry: Inquiry, today: date) -> dict[str, 
 
 
 def may_draft(session: Session, inquiry_id: UUID, settings: Settings) -> bool:
-    """Whether both kill switches let a machine word a reply to this case."""
-    department_id = session.get_one(Inquiry, inquiry_id).department_id
-    return settings.drafting_enabled and session.get_one(Department, department_id).drafting_enabled
+    """Whether both kill switches let a machine word a reply to this case.
+
+    Raises:
+        NotFound: No such case.
+    """
+    inquiry = session.get(Inquiry, inquiry_id)
+    if inquiry is None:
+        raise NotFound
+    return settings.drafting_enabled and session.get_one(Department, inquiry.department_id).drafting_enabled
 
 
 def recompose(

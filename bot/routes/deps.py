@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import Cookie, Depends, Form, Request
+from pydantic import AfterValidator
 from sqlmodel import Session
 
 from bot import auth
@@ -42,6 +43,12 @@ def _settings(request: Request) -> Settings:
     return settings
 
 
+def _without_nul(text: str) -> str:
+    return text.replace("\0", "")
+
+
+# Of what is looked up: PostgreSQL refuses a question with a NUL in it, and nobody means one.
+LookedUp = Annotated[str, AfterValidator(_without_nul)]
 RawBody = Annotated[bytes, Depends(_raw_body)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 TokenCookie = Annotated[str | None, Cookie(alias=COOKIE)]

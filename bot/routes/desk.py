@@ -32,6 +32,7 @@ from bot.models import FRONT_DESK, Approval, Draft, Inquiry, KnowledgeArticle, R
 from bot.routes.deps import (
     COOKIE,
     Deciding,
+    LookedUp,
     ReaderDep,
     SessionDep,
     SettingsDep,
@@ -59,7 +60,7 @@ def login_page() -> str:
 def login(
     session: SessionDep,
     settings: SettingsDep,
-    login: Annotated[str, Form()] = "",
+    login: Annotated[LookedUp, Form()] = "",
     password: Annotated[str, Form()] = "",
 ) -> Response:
     """Open a session; every failure looks the same."""
@@ -108,14 +109,14 @@ def alarms(session: ReaderDep, token: TokenCookie = None) -> list[dict[str, str]
     ]
 
 
-Words = Annotated[str, Query(max_length=100)]
+Words = Annotated[LookedUp, Query(max_length=100)]
 
 
 @router.get("", response_class=HTMLResponse)
 def queue(
     session: SessionDep,
     signed_in: SignedIn,
-    department: str = "",
+    department: LookedUp = "",
     done: bool = False,
     start: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
     number: Words = "",
@@ -164,7 +165,7 @@ def show_case(
     session: SessionDep,
     signed_in: SignedIn,
     words: Words = "",
-    article: Annotated[list[str] | None, Query()] = None,
+    article: Annotated[list[LookedUp] | None, Query()] = None,
 ) -> str:
     """One case; reading is logged too.
 
@@ -437,7 +438,7 @@ def recompose(
     decision: DecisionDep,
     version: Version,
     draft_id: Annotated[UUID | None, Form()] = None,
-    passage: Annotated[list[str] | None, Form()] = None,
+    passage: Annotated[list[LookedUp] | None, Form()] = None,
 ) -> Response:
     """The person ticked other sentences: the draft is made of exactly these, at once.
 
@@ -500,7 +501,7 @@ def transfer(
     decision: DecisionDep,
     settings: SettingsDep,
     version: Version,
-    department: Text = "",
+    department: Annotated[LookedUp, Form()] = "",
     reason: Text = "",
 ) -> Response:
     """Hand the case to another department; afterwards it may be out of this person's sight."""

@@ -19,7 +19,7 @@ from bot.drafting import local_today
 from bot.errors import BotError, Conflict, NotFound, TextRefused
 from bot.knowledge import ArticleRefused
 from bot.models import FRONT_DESK, Department, KnowledgeArticle, Role, Staff
-from bot.routes.deps import Deciding, SessionDep, SignedIn, TokenCookie
+from bot.routes.deps import Deciding, LookedUp, SessionDep, SignedIn, TokenCookie
 from bot.routes.desk import frame_values
 from bot.templating import page
 from channels.message import storable
@@ -34,7 +34,7 @@ _URL = re.compile(r"https?://[^\s<>\"]+")
 
 Field = Annotated[str, Form()]
 Version = Annotated[int, Form()]
-ArticleId = Annotated[str, Query(max_length=100)]
+ArticleId = Annotated[LookedUp, Query(max_length=100)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +173,16 @@ def list_articles(
     request: Request,
     session: SessionDep,
     signed_in: SignedIn,
-    department: str = "",
-    q: str = "",
+    department: LookedUp = "",
+    q: LookedUp = "",
     retired: bool = False,
     start: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> str:
     """The articles in force, or those out of use."""
-    words = storable(q)[:MAX_SEARCH_CHARS]
+    words = q[:MAX_SEARCH_CHARS]
     rows, total = articles.listing(
         session,
-        department_id=storable(department),
+        department_id=department,
         words=words,
         retired=retired,
         today=_today(request),

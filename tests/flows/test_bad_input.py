@@ -247,6 +247,30 @@ def test_a_wrong_address_is_told_in_japanese_with_a_way_back(
     assert city.client.get("/chat/nowhere").json() == {"detail": "Not Found"}
 
 
+def test_no_verb_finds_a_case_that_is_not_there(writing: City) -> None:
+    desk = writing.hire("tantou")
+    form = {"csrf": desk.csrf, "version": "1", "draft_id": str(uuid4()), "text": "x", "want": "easy"}
+    verbs = ("approve", "leave", "write", "recompose", "return", "transfer", "close", "redraft", "reword")
+    for verb in (*verbs, "acknowledge", "check", "second", "second/check"):
+        answer = desk.client.post(f"/desk/cases/{uuid4()}/{verb}", data=form | {"reason": "x"})
+        assert answer.status_code == 404, verb
+
+
+def test_a_nul_in_what_is_looked_for_is_no_character(city: City, desk: Desk) -> None:
+    city.line_says("粗大ごみの出し方を教えてください")
+    city.work()
+    case = f"/desk/cases/{city.case().id}"
+    assert 'class="found"' in desk.page(f"{case}?words=粗大%00ごみ")
+    assert 'type="checkbox" name="passage" value="waste-bulky#' in desk.page(f"{case}?article=waste-%00bulky")
+    assert city.case().receipt_number in desk.page("/desk?department=waste_environment%00")
+    assert "粗大ごみ" in desk.page("/desk/knowledge?department=%00&q=粗大%00ごみ")
+    form = desk.form(city.case()) | {"reason": "確かめ", "department": "\0", "passage": "\0#1"}
+    for verb in ("transfer", "recompose"):
+        assert desk.post(city.case(), verb, form).status_code == 422
+    signing_in = {"login": "tan\0tou", "password": "correct \0horse"}
+    assert city.client.post("/desk/login", data=signing_in, follow_redirects=False).status_code in (303, 401)
+
+
 def test_the_web_chat_refuses_forged_tokens_and_rubbish(city: City) -> None:
     token = city.client.post("/chat/session").json()["token"]
     good = {"Authorization": f"Bearer {token}"}
