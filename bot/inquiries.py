@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 
 from bot import audit, city, conversations, jobs, outbox
 from bot.articles import passages_of
-from bot.calendar import Calendar
+from bot.calendar import Calendar, valid_on
 from bot.db import now
 from bot.errors import (
     CaseChanged,
@@ -793,11 +793,13 @@ def transfer(
     reason: str,
     seen_version: int,
     screen: str,
+    today: date,
     drafting: bool,
 ) -> None:
     """Hand the case to another department, with a reason; it gets a new draft from that department's view."""
     inquiry = _for_change(session, inquiry_id, staff, seen_version)
-    if department_id == inquiry.department_id or session.get(Department, department_id) is None:
+    target = session.get(Department, department_id)
+    if target is None or target.id == inquiry.department_id or not valid_on(target, today):
         raise TextRefused("移管先の課を選んでください。")
     reason, before = _reason(reason), inquiry.department_id
     if inquiry.incident_id:

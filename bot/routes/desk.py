@@ -505,6 +505,7 @@ def transfer(
     reason: Text = "",
 ) -> Response:
     """Hand the case to another department; afterwards it may be out of this person's sight."""
+    zone = decision.request.app.state.city.calendar.zone
     answer = decision.run(
         inquiry_id,
         lambda: inquiries.transfer(
@@ -515,6 +516,7 @@ def transfer(
             reason=reason,
             seen_version=version,
             screen=SCREEN,
+            today=drafting.local_today(zone, now()),
             drafting=settings.drafting_enabled,
         ),
     )

@@ -548,6 +548,20 @@ def test_on_the_day_of_a_reorganisation_open_cases_and_new_ones_go_to_the_succes
     assert city.case(newcomer).department_id == "general_affairs"
 
 
+def test_no_case_is_handed_to_a_department_that_ended_while_its_page_was_open(city: City) -> None:
+    city.line_says(GARBAGE)
+    city.work()
+    desk, case = city.hire("uketsuke"), city.case()
+    form = desk.form(case) | {"department": "general_affairs", "reason": "総務課へ"}
+    _end(city, "general_affairs", "tax")
+    refused = desk.post(case, "transfer", form)
+    assert refused.status_code == 422
+    assert "移管先の課を選んでください。" in refused.text
+    assert '<option value="tax">' in refused.text
+    assert '<option value="general_affairs">' not in refused.text
+    assert city.case().department_id == "waste_environment"
+
+
 def test_the_staff_of_a_department_that_ended_go_where_its_cases_go(city: City) -> None:
     city.line_says(GARBAGE)
     city.work()
