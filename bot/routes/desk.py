@@ -1,7 +1,7 @@
 """The caseworker's desk: the queue, the case, the decision."""
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from datetime import date
 from typing import Annotated, Any
@@ -201,8 +201,12 @@ def case_page(
     more: Collection[str] = (),
     second: Second | None = None,
     second_reason: str = "",
+    again: Mapping[str, str] | None = None,
 ) -> str:
-    """The case's screen; after a refusal with the person's own text, so that nothing typed is lost."""
+    """The case's screen; after a refusal with the person's own text, so that nothing typed is lost.
+
+    ``again`` is a refused form without a text for the citizen: its ``verb`` and its fields.
+    """
     case, place = reports.case(session, inquiry_id, signed_in[0]), request.app.state.city
     frame, today = place.frame, drafting.local_today(place.calendar.zone, now())
     own = text if by_hand else None
@@ -218,6 +222,7 @@ def case_page(
         case=case,
         targets=[d for d in case.departments if valid_on(d, today)],
         error=error,
+        again=again or {},
         text=shown,
         unsent=unsent,
         hand_text=frame.around("", case.department, case.inquiry.receipt_number) if own is None else own,
@@ -492,6 +497,7 @@ def return_draft(
             seen_version=version,
             screen=SCREEN,
         ),
+        again={"verb": "return", "reason": reason},
     )
 
 
@@ -519,6 +525,7 @@ def transfer(
             today=drafting.local_today(zone, now()),
             drafting=settings.drafting_enabled,
         ),
+        again={"verb": "transfer", "reason": reason, "department": department},
     )
     return RedirectResponse("/desk?done_transfer=1", 303) if answer.status_code == 303 else answer
 
@@ -539,6 +546,7 @@ def close(
             seen_version=version,
             screen=SCREEN,
         ),
+        again={"verb": "close", "reason": reason, "belongs_to": belongs_to},
     )
 
 
@@ -565,7 +573,8 @@ def redraft(
             screen=SCREEN,
         )
 
-    return decision.run(inquiry_id, verb)
+    again = {"verb": "redraft", "hint": hint, "length": length, "tone": tone}
+    return decision.run(inquiry_id, verb, again=again)
 
 
 @router.post("/cases/{inquiry_id}/reword")

@@ -320,6 +320,68 @@ def test_what_a_person_wrote_is_kept_when_their_draft_is_gone(city: City) -> Non
     assert "控え" not in desk.page(f"/desk/cases/{case.id}")
 
 
+@pytest.mark.parametrize(
+    ("verb", "typed", "shown"),
+    [
+        (
+            "return",
+            {"reason": '宛先が"違う"'},
+            ['name="reason" required maxlength="500" value="宛先が&#34;違う&#34;"'],
+        ),
+        (
+            "transfer",
+            {"reason": "税の話", "department": "tax"},
+            ['value="税の話"', '<option value="tax" selected>'],
+        ),
+        (
+            "close",
+            {"reason": "雑談", "belongs_to": "small_talk"},
+            ['value="雑談"', '<option value="small_talk" selected>'],
+        ),
+        (
+            "redraft",
+            {"hint": "手数料も", "length": "short", "tone": "list"},
+            ['value="手数料も"', '<option value="short" selected>', '<option value="list" selected>'],
+        ),
+    ],
+)
+def test_what_was_typed_into_a_refused_form_stands_in_it_again(
+    city: City, verb: str, typed: dict[str, str], shown: list[str]
+) -> None:
+    city.line_says(QUESTION)
+    city.work()
+    desk, case = city.hire("uketsuke"), city.case()
+    refused = desk.post(case, verb, desk.form(case) | {"version": "0"} | typed)
+    assert refused.status_code == 409
+    for part in shown:
+        assert refused.text.count(part) == 1, part
+    assert refused.text.count("<details open>") == 1
+    assert "控え" not in refused.text
+
+    form = desk.form(case) | typed
+    assert desk.post(case, "close", desk.form(case) | {"reason": "済み"}).status_code == 303
+    refused = desk.post(case, verb, form)
+    assert refused.status_code == 409
+    assert f'/{verb}"' not in refused.text
+    assert next(iter(typed.values())) in unescape(refused.text)
+
+
+def test_a_case_that_the_citizen_took_back_is_not_offered_to_be_ended(city: City) -> None:
+    city.line_says(QUESTION)
+    city.work()
+    [message] = city.all(Message, Message.direction == "in")
+    city.webhook(
+        city.line.body(city.line.event(USER, type="unsend", unsend={"messageId": message.platform_id}))
+    )
+    city.work()
+    desk, case = city.hire("uketsuke"), city.case()
+    assert case.status == InquiryStatus.withdrawn
+    shown = desk.page(f"/desk/cases/{case.id}")
+    for verb in ("close", "transfer", "return", "redraft"):
+        assert f'/{verb}"' not in shown
+    assert desk.post(case, "close", desk.form(case) | {"reason": "済み"}).status_code == 409
+
+
 def test_nothing_written_before_the_citizens_last_words_goes_out(city: City) -> None:
     city.line_says("粗大ごみの出し方を教えてください")
     city.work()
