@@ -56,15 +56,22 @@ def login_page() -> str:
     return page("login.html", error="")
 
 
-@router.post("/login")
-def login(
-    session: SessionDep,
-    settings: SettingsDep,
+def _attempt(
+    request: Request,
     login: Annotated[LookedUp, Form()] = "",
     password: Annotated[str, Form()] = "",
-) -> Response:
+) -> auth.Attempt:
+    return auth.attempt(request.app.state.engine, login.strip(), password)
+
+
+# First among the route's parameters: nobody who writes should wait for a comparison of passwords.
+AttemptDep = Annotated[auth.Attempt, Depends(_attempt)]
+
+
+@router.post("/login")
+def login(tried: AttemptDep, session: SessionDep, settings: SettingsDep) -> Response:
     """Open a session; every failure looks the same."""
-    opened = auth.sign_in(session, login.strip(), password)
+    opened = auth.sign_in(session, tried)
     if opened is None:
         return HTMLResponse(
             page("login.html", error="職員IDかパスワードが違うか、一時的に利用できません。"), 401
