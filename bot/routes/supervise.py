@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlmodel import col, select
 
@@ -88,7 +88,10 @@ def overview(
     )
 
 
-def _verdict(request: Request, _known: KnownOverseer, before: int = 0) -> audit.Verdict | None:
+Before = Annotated[int, Query(ge=0, lt=2**31)]
+
+
+def _verdict(request: Request, _known: KnownOverseer, before: Before = 0) -> audit.Verdict | None:
     """Of the whole chain, with the newest entries only: nobody should wait for it at every older page."""
     if before:
         return None
@@ -102,7 +105,7 @@ Chain = Annotated[audit.Verdict | None, Depends(_verdict)]
 
 @router.get("/audit", response_class=HTMLResponse)
 def audit_log(
-    verdict: Chain, _staff: Overseer, session: SessionDep, signed_in: SignedIn, before: int = 0
+    verdict: Chain, _staff: Overseer, session: SessionDep, signed_in: SignedIn, before: Before = 0
 ) -> str:
     """The newest entries of the audit log, and whether its chain holds."""
     query = select(AuditEntry).order_by(col(AuditEntry.id).desc()).limit(reports.PAGE)

@@ -325,6 +325,15 @@ def test_a_sequence_number_that_cannot_be_is_refused(city: City, after: int) -> 
     assert city.client.get(f"/chat/messages?after={2**31 - 1}", headers=headers).json() == {"messages": []}
 
 
+@pytest.mark.parametrize("before", [2**31, 2**63, 10**400, -1], ids=["32 bits", "64 bits", "long", "minus"])
+def test_an_older_page_of_the_log_that_cannot_be_is_refused(city: City, before: int) -> None:
+    boss = city.hire("kansa", role=Role.auditor)
+    answer = boss.client.get(f"/supervise/audit?before={before}")
+    assert answer.status_code == 400
+    assert "入力の形式が正しくありません" in answer.text
+    assert "kansa" in boss.page(f"/supervise/audit?before={2**31 - 1}")
+
+
 def test_a_full_disk_makes_line_send_again_and_is_said_at_the_desk(
     sqlite_url: str, line: Line, tmp_path: Path
 ) -> None:
