@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlmodel import Session, col, select
 
-from bot import inquiries, second_text
+from bot import inquiries
 from bot.db import now
 from bot.errors import CaseChanged, TextRefused
 from bot.models import (
@@ -147,6 +147,7 @@ def answer_others(
     screen: str,
     today: date,
     keep_open: bool,
+    below: str,
 ) -> int:
     """Send an approved text to the ticked cases of the same incident, each with its own receipt number.
 
@@ -161,6 +162,7 @@ def answer_others(
         screen: Where.
         today: The city's date.
         keep_open: The cases go on after this reply.
+        below: The second text with which ``approved`` ends: it is in the language of one citizen.
 
     Returns:
         How many.
@@ -171,8 +173,7 @@ def answer_others(
         TextRefused: The reply does not hold its receipt number, so that it cannot be made another's.
     """
     origin = session.get_one(Inquiry, approved.inquiry_id)
-    # A second text is in the language of one citizen.
-    answer = second_text.japanese_part(approved.text)
+    answer = approved.text.removesuffix(below)
     model = session.get_one(Draft, approved.draft_id)
     if seen_versions and origin.receipt_number not in answer:
         raise TextRefused(

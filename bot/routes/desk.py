@@ -375,6 +375,7 @@ def approve(
         if drafting.restore_verbatim(decision.session, inquiry_id, text, city.frame):
             second_text.attach_easy(decision.session, inquiry_id, city.frame, city.seconds)
         checker = checking.checker(decision.session, city.frame)
+        below = second_text.below(text, second, city.seconds)
         row = inquiries.approve(
             decision.session,
             draft_id,
@@ -382,11 +383,11 @@ def approve(
             seen_version=version,
             check=second_text.also_checked(decision.session, checker, second, city.frame, city.seconds),
             confirmed=confirmed or (),
-            below=second_text.below(text, second, city.seconds),
+            below=below,
             **told,
         )
         approval = decision.session.get_one(Approval, row.approval_id)
-        incidents.answer_others(decision.session, approval, others, **told)
+        incidents.answer_others(decision.session, approval, others, below=below, **told)
 
     def renew(refused: Exception) -> None:
         if isinstance(refused, SourceEnded):

@@ -69,6 +69,27 @@ def test_one_approval_answers_each_citizen_with_their_own_number(city: City, des
     assert approvals[0].confirmed
 
 
+@pytest.mark.parametrize("with_second", [False, True])
+def test_a_line_that_a_person_drew_cuts_nothing_from_the_others_answer(
+    city: City, desk: Desk, with_second: bool
+) -> None:
+    cases = _told(city)
+    form, ticked = _form(
+        city, desk, cases[0], "職員が現地を確認します。\n\n──────────\n\n通行にご注意ください。"
+    )
+    second = {"second_kind": "en", "second_text": "We will look at it.", "second_made_from": ""}
+    typed = form | {"also": ticked} | (second if with_second else {})
+    answer = desk.post(cases[0], "approve", typed)
+    if answer.status_code == 422:
+        keys = re.findall(r'name="confirmed" value="([^"]+)"', answer.text)
+        answer = desk.post(cases[0], "approve", typed | {"confirmed": [unescape(key) for key in keys]})
+    assert answer.status_code == 303, answer.text
+    for case in city.all(Approval):
+        assert "通行にご注意ください。" in case.text
+    assert sum("We will" in approval.text for approval in city.all(Approval)) == with_second
+    assert len(city.all(Approval)) == 1 + len(ticked)
+
+
 def test_who_is_not_ticked_is_not_answered(city: City, desk: Desk) -> None:
     cases = _told(city)
     form, listed = _form(city, desk, cases[0], "倒れた木は、本日中に片付けます。")
