@@ -82,7 +82,9 @@ def test_an_auditor_or_nobody_cannot_approve(city: City, case: Inquiry) -> None:
 def test_no_route_decides_without_a_signed_in_person_and_their_own_form(city: City, case: Inquiry) -> None:
     verbs = ("approve", "write", "return", "transfer", "close", "redraft", "acknowledge", "check")
     for verb in verbs:
-        nobody = city.client.post(f"/desk/cases/{case.id}/{verb}", data={"text": "x"}, follow_redirects=False)
+        url = f"/desk/cases/{case.id}/{verb}"
+        assert city.client.post(url, data={"text": "x"}, follow_redirects=False).status_code == 401
+        nobody = city.client.post(url, follow_redirects=False)
         assert nobody.headers["location"] == "/desk/login"
         desk = city.hire("uketsuke")
         form = desk.form(case) | {"csrf": "forged", "text": "x", "draft_id": str(uuid.uuid4())}
