@@ -1,6 +1,7 @@
 """What routes ask for: a session that commits before the answer leaves, the raw body, the person."""
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Annotated
 
 from fastapi import Cookie, Depends, Form, Request
@@ -8,7 +9,8 @@ from pydantic import AfterValidator
 from sqlmodel import Session
 
 from bot import auth
-from bot.db import reading, transaction
+from bot.db import now, reading, transaction
+from bot.drafting import local_today
 from bot.models import Staff, StaffSession
 from bot.second_text import Second
 from bot.settings import Settings
@@ -41,6 +43,11 @@ async def _raw_body(request: Request) -> bytes:
 def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
+
+
+def city_date(request: Request) -> date:
+    """Today, where the city is."""
+    return local_today(request.app.state.city.calendar.zone, now())
 
 
 def _without_nul(text: str) -> str:

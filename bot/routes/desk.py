@@ -39,6 +39,7 @@ from bot.routes.deps import (
     SignedIn,
     TokenCookie,
     TypedSecond,
+    city_date,
 )
 from bot.second_text import Second
 from bot.templating import page
@@ -186,7 +187,7 @@ def show_case(
         subject=f"inquiry:{case.inquiry.receipt_number}",
         screen=SCREEN,
     )
-    today = drafting.local_today(request.app.state.city.calendar.zone, now())
+    today = city_date(request)
     found = sources.look_up(session, index, case.inquiry, words, today) if index else []
     return case_page(request, session, signed_in, inquiry_id, words=words, found=found, more=article or ())
 
@@ -215,7 +216,7 @@ def case_page(
     ``again`` is a refused form without a text for the citizen: its ``verb`` and its fields.
     """
     case, place = reports.case(session, inquiry_id, signed_in[0]), request.app.state.city
-    frame, today = place.frame, drafting.local_today(place.calendar.zone, now())
+    frame, today = place.frame, city_date(request)
     own = text if by_hand else None
     shown = text if text is not None and not by_hand else (case.draft.text if case.draft else "")
     is_holding = case.draft is not None and case.draft.origin == "holding"
@@ -364,7 +365,7 @@ def approve(
     ``also`` names other cases of the same incident as ``id:version``, ticked in the list.
     """
     city = decision.request.app.state.city
-    today = drafting.local_today(city.calendar.zone, now())
+    today = city_date(decision.request)
     told: dict[str, Any] = {
         "staff": decision.staff, "screen": SCREEN, "today": today, "keep_open": keep_open
     }  # fmt: skip
@@ -461,7 +462,7 @@ def recompose(
 
     def verb() -> None:
         case = reports.case(decision.session, inquiry_id, decision.staff)
-        today = drafting.local_today(place.calendar.zone, now())
+        today = city_date(decision.request)
         chosen = sources.ticked(decision.session, case.inquiry, passage or [], place.frame, today)
         drafting.recompose(
             decision.session,
@@ -519,7 +520,6 @@ def transfer(
     reason: Text = "",
 ) -> Response:
     """Hand the case to another department; afterwards it may be out of this person's sight."""
-    zone = decision.request.app.state.city.calendar.zone
     answer = decision.run(
         inquiry_id,
         lambda: inquiries.transfer(
@@ -530,7 +530,7 @@ def transfer(
             reason=reason,
             seen_version=version,
             screen=SCREEN,
-            today=drafting.local_today(zone, now()),
+            today=city_date(decision.request),
             drafting=settings.drafting_enabled,
         ),
         again={"verb": "transfer", "reason": reason, "department": department},

@@ -14,12 +14,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlmodel import Session
 
 from bot import articles, auth, city, gaps, knowledge
-from bot.db import now, reading
-from bot.drafting import local_today
+from bot.db import reading
 from bot.errors import BotError, Conflict, NotFound, TextRefused
 from bot.knowledge import ArticleRefused
 from bot.models import FRONT_DESK, Department, KnowledgeArticle, Role, Staff
-from bot.routes.deps import Deciding, LookedUp, SessionDep, SignedIn, TokenCookie
+from bot.routes.deps import Deciding, LookedUp, SessionDep, SignedIn, TokenCookie, city_date
 from bot.routes.desk import frame_values
 from bot.templating import page
 from channels.message import storable
@@ -153,10 +152,6 @@ def _clean(text: str) -> str:
     return "".join(c for c in text if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs")).strip()
 
 
-def _today(request: Request) -> date:
-    return local_today(request.app.state.city.calendar.zone, now())
-
-
 def _uses(request: Request, token: TokenCookie = None) -> dict[str, int]:
     with reading(request.app.state.engine) as session:
         auth.signed_in(session, token)
@@ -185,7 +180,7 @@ def list_articles(
         department_id=department,
         words=words,
         retired=retired,
-        today=_today(request),
+        today=city_date(request),
         used=used,
         start=start,
         limit=PAGE,
@@ -311,7 +306,7 @@ def _article_page(
         keeps=keeps,
         versions=articles.versions(session, newest.article) if newest else [],
         used=used.get(newest.article, 0) if newest and used is not None else None,
-        today=_today(request),
+        today=city_date(request),
         names={d.id: d.name for d in departments},
         done="done" in request.query_params,
     )
