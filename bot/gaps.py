@@ -19,7 +19,7 @@ from bot.drafting import Frame, register
 from bot.errors import NotFound
 from bot.models import Approval, Draft, DraftStatus, HandOffReason, Inquiry, KnowledgeArticle, Staff
 from bot.privacy import mask
-from bot.second_text import LINE_BETWEEN, japanese_part
+from bot.second_text import Frames, parts_of
 
 DAYS = 180
 MAX_QUESTIONS = 500
@@ -63,7 +63,7 @@ class Suggestion:
     department_id: str
 
 
-def find(session: Session, staff: Staff) -> list[Gap]:
+def find(session: Session, staff: Staff, seconds: Frames) -> list[Gap]:
     """Groups of questions without a source of the last 180 days, the largest first.
 
     Once somebody made an article from an answer, and while it is in force, only those of its group count that
@@ -72,6 +72,7 @@ def find(session: Session, staff: Staff) -> list[Gap]:
     Args:
         session: Only reads, and long: best one without the write lock.
         staff: Who looks: only cases that they may see are counted and quoted.
+        seconds: The city's, to tell a second text from what an answer says.
     """
     unsourced = _unsourced(session, staff)
     told = inquiries.words_of(session, unsourced)
@@ -80,7 +81,7 @@ def find(session: Session, staff: Staff) -> list[Gap]:
     for inquiry, words in asked:
         by_department[inquiry.department_id].append((inquiry, words))
     names = city.department_names(session)
-    answers = _answers(session, [inquiry.id for inquiry, _ in asked])
+    answers = _answers(session, [inquiry.id for inquiry, _ in asked], seconds)
     written = _written(session)
     groups = [
         (names[department], _after(written, [questions[i] for i in group]))
@@ -122,18 +123,18 @@ def _after(written: dict[UUID, datetime], group: Sequence[tuple[Inquiry, str]]) 
     return [(i, words) for i, words in group if newest is None or i.created_at > newest]
 
 
-def _answers(session: Session, inquiry_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+def _answers(session: Session, inquiry_ids: Sequence[UUID], seconds: Frames) -> dict[UUID, UUID]:
     """Case → its newest approval that says something."""
-    query = _answering().where(col(Approval.inquiry_id).in_(inquiry_ids)).order_by(col(Approval.approved_at))
-    return {approval.inquiry_id: approval.id for approval in session.scalars(query)}
+    query = _answering(seconds).where(col(Approval.inquiry_id).in_(inquiry_ids))
+    newest_last = session.scalars(query.order_by(col(Approval.approved_at)))
+    return {approval.inquiry_id: approval.id for approval in newest_last}
 
 
-def _answering() -> sa.Select[Approval]:
-    """Approvals but for holding words sent as they were: those state no fact."""
-    only_holds = (col(Draft.origin) == "holding") & (
-        (col(Draft.text) == col(Approval.text))
-        | col(Approval.text).like(col(Draft.text) + f"\n\n{LINE_BETWEEN}\n%")
-    )
+def _answering(seconds: Frames) -> sa.Select[Approval]:
+    """Approvals but for holding words sent as they were, a second text aside: those state no fact."""
+    said, held = col(Approval.text), col(Draft.text)
+    with_second = (said.like(held + f"{frame.heading}%") for frame in seconds.values())
+    only_holds = (col(Draft.origin) == "holding") & sa.or_(said == held, *with_second)
     return sa.select(Approval).join(Draft, col(Approval.draft_id) == col(Draft.id)).where(~only_holds)
 
 
@@ -182,14 +183,14 @@ def _core(text: str) -> str:
     return _POLITE.sub("", text) or text
 
 
-def answer(session: Session, approval_id: UUID, staff: Staff) -> Approval:
+def answer(session: Session, approval_id: UUID, staff: Staff, seconds: Frames) -> Approval:
     """An approval that says something, to a case that this person may see.
 
     Raises:
         NotFound: There is none.
     """
     query = (
-        _answering()
+        _answering(seconds)
         .join(Inquiry, col(Approval.inquiry_id) == col(Inquiry.id))
         .where(col(Approval.id) == approval_id, inquiries.visible(staff))
     )
@@ -198,7 +199,7 @@ def answer(session: Session, approval_id: UUID, staff: Staff) -> Approval:
     return approval
 
 
-def suggest(session: Session, approval_id: UUID, staff: Staff, frame: Frame) -> Suggestion:
+def suggest(session: Session, approval_id: UUID, staff: Staff, frame: Frame, seconds: Frames) -> Suggestion:
     """What a new article may start from: the citizen's question, and the answer without its frame.
 
     Personal data in either is masked, save what is public: the article is for everybody.
@@ -206,12 +207,12 @@ def suggest(session: Session, approval_id: UUID, staff: Staff, frame: Frame) -> 
     Raises:
         NotFound: No such answer for this person, or the citizen took the question back.
     """
-    approval = answer(session, approval_id, staff)
+    approval = answer(session, approval_id, staff, seconds)
     inquiry = session.get_one(Inquiry, approval.inquiry_id)
     if not (question := inquiries.words(session, inquiry).strip()):
         raise NotFound("市民が発言を取り消したため、この回答からは作れません。")
-    whole = japanese_part(approval.text)
-    body = frame.body_of_any(whole, city.departments(session), inquiry.receipt_number)
+    japanese, _ = parts_of(approval.text, seconds)
+    body = frame.body_of_any(japanese, city.departments(session), inquiry.receipt_number)
     draft = session.get_one(Draft, approval.draft_id)
     public = " ".join([register(session, frame.city).text, *(p["text"] for p in draft.passages)])
     title = _cut(_first_line(question.split("\n")), TITLE_CHARS)

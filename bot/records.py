@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 from bot import inquiries
 from bot.errors import NotFound
 from bot.models import Approval, Draft, DraftStatus, Inquiry, Staff
-from bot.second_text import japanese_part, plain, second_part
+from bot.second_text import Frames, parts_of, plain
 
 STATUS_JA = {
     DraftStatus.pending: "承認待ち",
@@ -70,8 +70,16 @@ class DraftRecord:
     """The same of the second text; all of it is deleted when the reply went without."""
 
 
-def of_case(session: Session, inquiry_id: UUID, staff: Staff) -> tuple[Inquiry, list[DraftRecord]]:
+def of_case(
+    session: Session, inquiry_id: UUID, staff: Staff, seconds: Frames
+) -> tuple[Inquiry, list[DraftRecord]]:
     """Every draft of a case, newest first.
+
+    Args:
+        session: The caller's transaction.
+        inquiry_id: The case.
+        staff: Who reads.
+        seconds: The city's, to tell a second text from the Japanese one above it.
 
     Raises:
         NotFound: No such case, or not for this person.
@@ -86,13 +94,14 @@ def of_case(session: Session, inquiry_id: UUID, staff: Staff) -> tuple[Inquiry, 
         .where(Draft.inquiry_id == inquiry_id)
         .order_by(col(Draft.created_at).desc())
     )
-    return inquiry, [_record(draft, name or "", approval) for draft, name, approval in session.exec(query)]
+    return inquiry, [
+        _record(draft, name or "", approval, seconds) for draft, name, approval in session.exec(query)
+    ]
 
 
-def _record(draft: Draft, name: str, approval: Approval | None) -> DraftRecord:
-    sent = japanese_part(approval.text) if approval else draft.text
+def _record(draft: Draft, name: str, approval: Approval | None, seconds: Frames) -> DraftRecord:
     second = plain(draft.second_text)
-    sent_second = second_part(approval.text) if approval else second
+    sent, sent_second = parts_of(approval.text, seconds) if approval else (draft.text, second)
     return DraftRecord(
         draft=draft,
         decided_by=name,

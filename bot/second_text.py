@@ -6,6 +6,7 @@ know nothing of it.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,11 @@ class SecondFrame:
     closing: str
     notes: str
     """Heading of the explained words."""
+
+    @property
+    def heading(self) -> str:
+        """What stands between a Japanese text and a second one of this kind."""
+        return f"\n\n{LINE_BETWEEN}\n{self.title}\n\n"
 
     def around(self, body: str, department: Department, receipt_number: str) -> str:
         """The whole second text."""
@@ -106,7 +112,7 @@ def below(text: str, second: Second | None, frames: Frames) -> str:
     own = plain(second.text)
     if not own:
         raise TextRefused("いっしょに送る文が空です。書くか、「この文を外す」を押してください。")
-    part = f"\n\n{LINE_BETWEEN}\n{frames[second.kind].title}\n\n{own}"
+    part = f"{frames[second.kind].heading}{own}"
     if (units := utf16_units(plain(text) + part)) > MAX_TEXT_UNITS:
         raise TextRefused(
             f"日本語の文面と「{frames[second.kind].name_ja}」の文を合わせて長すぎます({units}字)。"
@@ -115,14 +121,14 @@ def below(text: str, second: Second | None, frames: Frames) -> str:
     return part
 
 
-def japanese_part(text: str) -> str:
-    """A sent text without its second text."""
-    return text.partition(f"\n\n{LINE_BETWEEN}\n")[0]
+def parts_of(text: str, frames: Frames) -> tuple[str, str]:
+    """The Japanese text and the second one of a sent text; the second is empty when there is none.
 
-
-def second_part(text: str) -> str:
-    """A sent text's second text, without its heading; empty when it has none."""
-    return text.partition(f"\n\n{LINE_BETWEEN}\n")[2].partition("\n\n")[2]
+    A line without one of the headings below it parts nothing: a person drew it.
+    """
+    heading = "|".join(re.escape(frame.heading) for frame in frames.values())
+    japanese, *second = re.split(heading, text, maxsplit=1)
+    return japanese, "".join(second)
 
 
 def ruby_of(text: str) -> list[ruby.Piece]:

@@ -18,7 +18,7 @@ from bot.drafting import Frame, register
 from bot.inquiries import PAST
 from bot.models import FRONT_DESK, Approval, Draft, Inquiry, KnowledgeArticle
 from bot.privacy import mask
-from bot.second_text import japanese_part
+from bot.second_text import Frames, parts_of
 from responders.japanese import words
 from responders.knowledge import Passage, split_sentences
 from responders.retrieve import Index
@@ -44,8 +44,10 @@ class PastAnswer:
     answered_at: datetime
 
 
-def past_answers(session: Session, inquiry: Inquiry, frame: Frame, today: date) -> list[PastAnswer]:
-    """The most similar past answers of the case's department, best first."""
+def past_answers(
+    session: Session, inquiry: Inquiry, frame: Frame, seconds: Frames, today: date
+) -> list[PastAnswer]:
+    """The most similar past answers of the case's department, best first, without what stands around them."""
     asked = {*words(inquiries.words(session, inquiry))}
     if not asked:
         return []
@@ -58,7 +60,8 @@ def past_answers(session: Session, inquiry: Inquiry, frame: Frame, today: date) 
         likeness = _likeness(asked, {*words(question)})
         if likeness < LEAST_LIKE:
             continue
-        body = frame.body_of_any(japanese_part(approval.text), departments, answered.receipt_number)
+        japanese, _ = parts_of(approval.text, seconds)
+        body = frame.body_of_any(japanese, departments, answered.receipt_number)
         public = " ".join([own, *(p["text"] for p in draft.passages)])
         passages = _as_passages(answered, mask(body, public)[0], last_day)
         answer = PastAnswer(answered, question[:80], passages, not draft.passages, approval.approved_at)
@@ -103,6 +106,7 @@ def _likeness(one: set[str], other: set[str]) -> float:
 
 
 def _as_passages(inquiry: Inquiry, body: str, last_day: date | None) -> tuple[Passage, ...]:
+    said = (text for text in split_sentences(body) if any(char.isalnum() for char in text))  # no drawn line
     return tuple(
         Passage(
             article=f"{PAST}{inquiry.receipt_number}",
@@ -112,7 +116,7 @@ def _as_passages(inquiry: Inquiry, body: str, last_day: date | None) -> tuple[Pa
             text=text.removeprefix("・"),
             valid_to=last_day,
         )
-        for number, text in enumerate(split_sentences(body), start=1)
+        for number, text in enumerate(said, start=1)
     )
 
 
@@ -138,7 +142,7 @@ def look_up(
 
 
 def ticked(
-    session: Session, inquiry: Inquiry, ids: Sequence[str], frame: Frame, today: date
+    session: Session, inquiry: Inquiry, ids: Sequence[str], frame: Frame, seconds: Frames, today: date
 ) -> list[Passage]:
     """The passages with these ids, in this order, that may stand in a reply to this case.
 
@@ -150,6 +154,6 @@ def ticked(
     own = {row.article for row in canned(session, inquiry)}
     kept = {row.article for row in find_articles(session, data_class="canned")} - own
     if any(article.startswith(PAST) for article in articles):
-        past = past_answers(session, inquiry, frame, today)
+        past = past_answers(session, inquiry, frame, seconds, today)
         found |= {p.id: p for answer in past for p in answer.passages}
     return [found[one] for one in ids if one in found and found[one].article not in kept]

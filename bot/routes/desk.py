@@ -225,7 +225,7 @@ def case_page(
         "case.html",
         **frame_values(session, signed_in),
         **_WORDS,
-        **_source_values(session, case, frame, today, more=more, found=found),
+        **_source_values(session, case, place, today, more=more, found=found),
         **second_values(request, case, shown, second if text is not None else None),
         case=case,
         targets=[d for d in case.departments if valid_on(d, today)],
@@ -265,7 +265,7 @@ _WORDS = {
 def _source_values(
     session: Session,
     case: reports.Case,
-    frame: drafting.Frame,
+    place: Any,  # noqa: ANN401  (bot.app.City, which imports this file)
     today: date,
     *,
     more: Collection[str],
@@ -287,7 +287,9 @@ def _source_values(
         "found": found,
         "canned": canned,
         "ended": {item.article for item in offered if not valid_on(item, today)},
-        "past": sources.past_answers(session, case.inquiry, frame, today) if choosing else [],
+        "past": sources.past_answers(session, case.inquiry, place.frame, place.seconds, today)
+        if choosing
+        else [],
         "ticked": {f"{article}#{ordinal}" for article, ordinal in quoted},
     }
 
@@ -463,7 +465,9 @@ def recompose(
     def verb() -> None:
         case = reports.case(decision.session, inquiry_id, decision.staff)
         today = city_date(decision.request)
-        chosen = sources.ticked(decision.session, case.inquiry, passage or [], place.frame, today)
+        chosen = sources.ticked(
+            decision.session, case.inquiry, passage or [], place.frame, place.seconds, today
+        )
         drafting.recompose(
             decision.session,
             case.inquiry,

@@ -208,7 +208,8 @@ def _own(staff: Staff, departments: list[Department]) -> list[Department]:
 
 def _found_gaps(request: Request, token: TokenCookie = None) -> list[gaps.Gap]:
     with reading(request.app.state.engine) as session:
-        return gaps.find(session, auth.signed_in(session, token)[0])
+        staff, _ = auth.signed_in(session, token)
+        return gaps.find(session, staff, request.app.state.city.seconds)
 
 
 @router.get("/gaps", response_class=HTMLResponse)
@@ -234,7 +235,8 @@ def new_article(
     auth.require(staff, Role.caseworker, Role.supervisor, Role.admin)
     form = ArticleForm(department="" if staff.department_id == FRONT_DESK else staff.department_id)
     if approval:
-        found = gaps.suggest(session, approval, staff, request.app.state.city.frame)
+        place = request.app.state.city
+        found = gaps.suggest(session, approval, staff, place.frame, place.seconds)
         form = replace(
             form, title=found.title, body=found.body, department=found.department_id, approval=approval
         )
@@ -365,13 +367,15 @@ def create(form: FormDep, editor: EditorDep) -> Response:
     def verb() -> KnowledgeArticle:
         named = replace(form, id=form.id.strip() or knowledge.free_id(editor.session))
         article, review_on = editor.decode(named)
+        seconds = editor.request.app.state.city.seconds
+        made_from = form.approval and gaps.answer(editor.session, form.approval, editor.staff, seconds).id
         return knowledge.create_article(
             editor.session,
             article,
             staff=editor.staff,
             review_on=review_on,
             screen=SCREEN,
-            made_from=gaps.answer(editor.session, form.approval, editor.staff).id if form.approval else None,
+            made_from=made_from,
         )
 
     return editor.run(verb, "", form)

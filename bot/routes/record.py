@@ -17,7 +17,8 @@ SCREEN = "record"
 @router.get("/cases/{inquiry_id}/record", response_class=HTMLResponse)
 def show_record(request: Request, inquiry_id: UUID, session: SessionDep, signed_in: SignedIn) -> str:
     """How each draft of a case came to be, and what people made of it; reading is logged."""
-    inquiry, found = records.of_case(session, inquiry_id, signed_in[0])
+    seconds = request.app.state.city.seconds
+    inquiry, found = records.of_case(session, inquiry_id, signed_in[0], seconds)
     audit.record(
         session,
         actor=signed_in[0].login,
@@ -36,5 +37,5 @@ def show_record(request: Request, inquiry_id: UUID, session: SessionDep, signed_
         step_ja=records.STEP_JA,
         flag_ja=reports.flag_ja,
         refused_ja=reports.refused_ja,
-        second_frames=request.app.state.city.seconds,
+        second_frames=seconds,
     )

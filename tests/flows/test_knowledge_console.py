@@ -730,6 +730,33 @@ def test_an_article_made_from_an_answer_holds_no_citizens_number(city: City) -> 
     assert fields["body"] == text.format("〔電話番号〕")
 
 
+def _answered(desk: Desk, case: Inquiry, verb: str, form: dict[str, Any]) -> None:
+    """The person sends the text, and confirms whatever the check finds in it."""
+    to_confirm = CONFIRM.findall(desk.post(case, verb, form).text)
+    if to_confirm:
+        assert desk.post(case, verb, form | {"confirmed": to_confirm}).status_code == 303
+
+
+def test_a_line_that_a_person_drew_cuts_nothing_from_the_article_made_from_an_answer(city: City) -> None:
+    _empty_knowledge(city)
+    _ask(city, GARBAGE, USER)
+    desk, case = city.hire("uketsuke"), city.case()
+    body = "粗大ごみは、電話で申し込んでください。\n\n──────────\n\n手数料は500円です。"
+    _answered(desk, case, "write", desk.form(case) | {"text": body})
+    found = re.search(r'name="approval" value="([^"]+)"', desk.page("/desk/knowledge/gaps"))
+    assert found
+    assert _fields(desk.page(f"/desk/knowledge/new?approval={found.group(1)}"))["body"] == body
+
+
+def test_what_a_person_added_below_a_line_to_holding_words_is_an_answer(city: City) -> None:
+    _empty_knowledge(city)
+    _ask(city, GARBAGE, USER)
+    desk, case = city.hire("uketsuke"), city.case()
+    form = desk.form(case)
+    _answered(desk, case, "approve", form | {"text": f"{form['text']}\n\n──────────\n手数料は500円です。"})
+    assert "この回答から記事を作る" in desk.page("/desk/knowledge/gaps")
+
+
 def test_a_case_leaves_the_gaps_once_an_article_answers_it(city: City) -> None:
     files = read_folder(DATA / "knowledge")
     _empty_knowledge(city)

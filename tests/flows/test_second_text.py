@@ -86,7 +86,10 @@ def test_easy_japanese_goes_below_the_reply_as_one_approved_text(city: City, des
     japanese, below = approval.text.split("\n\n──────────\n")
     assert japanese == form["text"].strip().replace("\r\n", "\n")
     assert below.startswith("やさしい 日本語\n\n")
-    assert second_text.japanese_part(approval.text) == japanese
+    assert second_text.parts_of(approval.text, second_text.load_frames(DATA)) == (
+        japanese,
+        form["second_text"].strip().replace("\r\n", "\n"),
+    )
     assert city.line.texts(USER)[-1] == approval.text
     [row] = city.all(OutboxMessage, col(OutboxMessage.approval_id).is_not(None))
     assert row.text == approval.text
@@ -399,9 +402,25 @@ def test_a_second_text_is_no_part_of_a_later_source_nor_a_change_of_the_draft(ci
 
     _asked(city, desk)
     with transaction(city.engine) as session:
-        frame = city.client.app.state.city.frame  # type: ignore[attr-defined]
-        offered = sources.past_answers(session, city.case(), frame, now().date())
+        place = city.client.app.state.city  # type: ignore[attr-defined]
+        offered = sources.past_answers(session, city.case(), place.frame, place.seconds, now().date())
     assert offered
     said = "".join(passage.text for answer in offered for passage in answer.passages)
     assert "粗大ごみ" in said
     assert "（" not in said
+
+
+@pytest.mark.parametrize("with_second", [False, True])
+def test_the_record_takes_a_line_that_a_person_drew_for_no_second_text(
+    city: City, desk: Desk, with_second: bool
+) -> None:
+    form = _asked(city, desk)
+    drawn = "\n\n──────────\n\n収集の日は、交通規制にご注意ください。\n\nご不明"
+    form["text"] = form["text"].replace("\n\nご不明", drawn)
+    if with_second:
+        form, _ = _with(city, desk, form, "easy")
+    assert _approve(city, desk, form, tick=True).status_code == 303
+    page = unescape(desk.page(f"/desk/cases/{city.case().id}/record"))
+    changes = page.partition("下書きと送った文面の違い")[2].partition("作り方")[0]
+    assert "交通規制にご注意ください。" in re.sub(r"<[^>]*>|〔[^〕]*〕", "", changes)
+    assert ("変更なし(この文のまま送りました)" in page) == with_second

@@ -87,6 +87,15 @@ def test_a_past_answer_is_offered_with_its_number_and_becomes_the_source(city: C
     assert city.case().status == InquiryStatus.answered
 
 
+def test_a_line_that_a_person_drew_cuts_nothing_from_a_past_answer(city: City, desk: Desk) -> None:
+    more = "引き取りの日時は、後日お知らせします。"
+    number = _answered_by_hand(city, desk, ASK, f"{BY_HAND}\n\n──────────\n\n{more}")
+    _asked_again(city, desk)
+    page = desk.page(f"/desk/cases/{city.case().id}")
+    assert more in page
+    assert len([one for one in PASSAGE.findall(page) if one.startswith(f"case:{number}#")]) == 3, "no line"
+
+
 def test_another_citizens_data_does_not_come_back_through_a_past_answer(city: City, desk: Desk) -> None:
     personal = "食器棚の件は、環境課(0000-12-3108)から090-1234-5678かtaro@example.jpへご連絡します。"
     number = _answered_by_hand(city, desk, ASK, f"{BY_HAND}\n{personal}")
