@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -94,6 +94,14 @@ def load_frame(city_dir: Path) -> Frame:
     return Frame(raw["city"], raw["frame"], own)
 
 
+class Attach(Protocol):
+    """Puts a second text below a case's pending draft, in the draft's transaction."""
+
+    def __call__(self, session: Session, inquiry_id: UUID, *, again: bool) -> None:
+        """``again``: the draft has had one before, or a person took it away."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Writer:
     """What drafting works with."""
@@ -106,8 +114,8 @@ class Writer:
     """The global kill switch."""
     patience_seconds: float = 30.0
     """Longest wait for a model server that went away: a restart takes about ten seconds."""
-    attach: Callable[[Session, UUID], None] | None = None
-    """Puts a second text below each draft, in the draft's transaction."""
+    attach: Attach | None = None
+    """For cities that want a second text below each draft."""
 
 
 def write(engine: Engine, inquiry_id: UUID, generation: int, writer: Writer) -> bool:
@@ -140,7 +148,7 @@ def write(engine: Engine, inquiry_id: UUID, generation: int, writer: Writer) -> 
         if not inquiries.propose(session, inquiry_id, generation, result, whole):
             return False
         if writer.attach:
-            writer.attach(session, inquiry_id)
+            writer.attach(session, inquiry_id, again=False)
         if writer.llm and result.status == "drafted":
             jobs.reword(session, inquiry_id, session.get_one(Inquiry, inquiry_id).version)
     return True
@@ -184,7 +192,7 @@ def improve(engine: Engine, inquiry_id: UUID, version: int, writer: Writer) -> b
             return False
         wanted = inquiries.improve(session, inquiry_id, inquiry.generation, better, whole)
         if wanted and writer.attach:
-            writer.attach(session, inquiry_id)
+            writer.attach(session, inquiry_id, again=True)
         if wanted and TIMED_OUT in better.flags and not again:
             jobs.reword_later(session, inquiry_id, version)
         return wanted

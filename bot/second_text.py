@@ -9,15 +9,16 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
 import yaml
-from sqlmodel import Session, select
+from sqlmodel import Session
 
 from bot import inquiries, outbox
-from bot.drafting import Frame, load_frame
+from bot.drafting import Attach, Frame, load_frame
 from bot.errors import DraftNotPending, NotFound, TextRefused
 from bot.inquiries import Checker
 from bot.models import Department, Draft, DraftStatus, Inquiry, Staff
@@ -155,20 +156,24 @@ def by_rule(
     )
 
 
-def attacher(city_dir: Path) -> Callable[[Session, UUID], None]:
+def attacher(city_dir: Path) -> Attach:
     """`attach_easy` with the city's frames, for the worker."""
-    frame, frames = load_frame(city_dir), load_frames(city_dir)
-    return lambda session, inquiry_id: attach_easy(session, inquiry_id, frame, frames)
+    return partial(attach_easy, frame=load_frame(city_dir), frames=load_frames(city_dir))
 
 
-def attach_easy(session: Session, inquiry_id: UUID, frame: Frame, frames: Frames) -> None:
+def attach_easy(session: Session, inquiry_id: UUID, *, again: bool, frame: Frame, frames: Frames) -> None:
     """Put やさしい日本語 below the pending draft, for cities that want it on every reply.
 
-    Not where a person took it away or put another language there before the model had reworded the draft.
+    Args:
+        session: The caller's transaction.
+        inquiry_id: The case.
+        again: The draft is not new, only its wording: where a person took the second text away meanwhile,
+            or put another language there, it stays so.
+        frame: Stands around the body.
+        frames: The city's.
     """
-    query = select(Draft).where(Draft.inquiry_id == inquiry_id, Draft.status == DraftStatus.pending)
-    draft = session.exec(query).first()
-    if draft is None or (draft.model and draft.second_kind != EASY):
+    draft = inquiries.pending_draft(session, inquiry_id)
+    if draft is None or (again and draft.second_kind != EASY):
         return
     inquiry = session.get_one(Inquiry, inquiry_id)
     department = session.get_one(Department, inquiry.department_id)

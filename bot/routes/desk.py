@@ -376,7 +376,9 @@ def approve(
         others = _seen_versions(also or ())
         inquiries.hold(decision.session, [inquiry_id, *others])
         if drafting.restore_verbatim(decision.session, inquiry_id, text, city.frame):
-            second_text.attach_easy(decision.session, inquiry_id, city.frame, city.seconds)
+            second_text.attach_easy(
+                decision.session, inquiry_id, again=True, frame=city.frame, frames=city.seconds
+            )
         checker = checking.checker(decision.session, city.frame)
         below = second_text.below(text, second, city.seconds)
         row = inquiries.approve(
@@ -479,7 +481,9 @@ def recompose(
             screen=SCREEN,
         )
         if draft_id is None and settings.easy_japanese == "always":
-            second_text.attach_easy(decision.session, inquiry_id, place.frame, place.seconds)
+            second_text.attach_easy(
+                decision.session, inquiry_id, again=False, frame=place.frame, frames=place.seconds
+            )
 
     return decision.run(inquiry_id, verb)
 

@@ -12,7 +12,9 @@ from sqlmodel import col
 
 from bot import drafting, second_text, sources
 from bot.db import now, transaction
+from bot.knowledge import import_articles
 from bot.models import Approval, AuditEntry, Draft, Inquiry, OutboxMessage
+from responders.knowledge import Article
 from responders.llm import HASH_MARK, Llm
 from responders.ruby import without_readings
 from tests.city import DATA, OTHER, USER, City, Desk
@@ -190,6 +192,19 @@ def test_what_a_person_took_away_does_not_come_back_with_the_models_wording(
     _with(writing, desk, form, "")
     _reworded(writing, model)
     assert [(d.origin, d.second_kind) for d in writing.all(Draft)] == [("model", "")]
+
+
+def test_what_a_person_took_away_stays_away_where_the_model_has_nothing_to_word(
+    writing: City, model: FakeEndpoint
+) -> None:
+    only = Article("bulky", ASK, "waste_environment", "粗大ごみは、電話で申し込んで出してください。")
+    import_articles(writing.engine, [only], actor="test", embed=None)
+    desk = writing.hire("tantou")
+    form = _drafted_always(writing, desk)
+    _with(writing, desk, form, "")
+    _reworded(writing, model)
+    assert [(d.origin, d.second_kind) for d in writing.all(Draft)] == [("template", "")]
+    assert model.requests == [], "a single sentence has no other to be joined with"
 
 
 def test_who_read_both_texts_may_send_them_though_the_models_wording_came(
