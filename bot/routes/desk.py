@@ -210,10 +210,12 @@ def case_page(
     second: Second | None = None,
     second_reason: str = "",
     again: Mapping[str, str] | None = None,
+    ticked: Collection[str] = (),
 ) -> str:
     """The case's screen; after a refusal with the person's own text, so that nothing typed is lost.
 
-    ``again`` is a refused form without a text for the citizen: its ``verb`` and its fields.
+    ``again`` is a refused form without a text for the citizen: its ``verb`` and its fields. ``ticked`` are the
+    sentences of a refused choice.
     """
     case, place = reports.case(session, inquiry_id, signed_in[0]), request.app.state.city
     frame, today = place.frame, city_date(request)
@@ -225,7 +227,7 @@ def case_page(
         "case.html",
         **frame_values(session, signed_in),
         **_WORDS,
-        **_source_values(session, case, place, today, more=more, found=found),
+        **_source_values(session, case, place, today, more=more, found=found, ticked=ticked),
         **second_values(request, case, shown, second if text is not None else None),
         case=case,
         targets=[d for d in case.departments if valid_on(d, today)],
@@ -270,12 +272,13 @@ def _source_values(
     *,
     more: Collection[str],
     found: Collection[KnowledgeArticle],
+    ticked: Collection[str],
 ) -> dict[str, Any]:
     """The sources' part of the screen: what a draft may be made from, and what it was made from."""
     draft = case.draft
-    quoted = [(str(p["article"]), p["ordinal"]) for p in draft.passages] if draft else []
+    quoted = {f"{p['article']}#{p['ordinal']}" for p in draft.passages} if draft else set()
     near = [flag.removeprefix(NEAR) for flag in draft.flags if flag.startswith(NEAR)] if draft else []
-    articles = {article for article, _ in quoted} | {*more, *near}
+    articles = {one.rpartition("#")[0] for one in (*quoted, *ticked)} | {*more, *near}
     choices = passages_of(session, articles)
     choosing = draft is not None or inquiries.takes_draft(case.inquiry)
     canned = sources.canned(session, case.inquiry) if choosing else []
@@ -290,7 +293,8 @@ def _source_values(
         "past": sources.past_answers(session, case.inquiry, place.frame, place.seconds, today)
         if choosing
         else [],
-        "ticked": {f"{article}#{ordinal}" for article, ordinal in quoted},
+        "ticked": {*ticked} or quoted,
+        "unmade": ({*ticked} or quoted) != quoted,
     }
 
 
@@ -485,7 +489,7 @@ def recompose(
                 decision.session, inquiry_id, again=False, frame=place.frame, frames=place.seconds
             )
 
-    return decision.run(inquiry_id, verb)
+    return decision.run(inquiry_id, verb, ticked=passage or ())
 
 
 @router.get("/cases/{inquiry_id}/draft")

@@ -32,6 +32,7 @@ AGAIN = "大きな食器棚を引き取ってほしいのですが"
 BY_HAND = "食器棚は、二人で運べる大きさであれば戸別収集で引き取ります。"
 KEY = re.compile(r'name="confirmed" value="([0-9a-f]+)"')
 PASSAGE = re.compile(r'name="passage" value="([^"]+)"')
+TICKED = re.compile(r'name="passage" value="([^"]+)" checked')
 
 
 def _answered_by_hand(city: City, desk: Desk, text: str, body: str, user: str = OTHER) -> str:
@@ -249,6 +250,23 @@ def test_a_case_without_a_draft_gets_one_from_an_article_that_a_person_looks_up(
     assert desk.post(city.case(), "recompose", {**colleague, "passage": listed[:1]}).status_code == 409
     assert desk.post(city.case(), "approve", desk.form(city.case())).status_code == 303
     assert city.case().status == InquiryStatus.answered
+
+
+def test_a_refused_choice_keeps_its_ticks(city: City, desk: Desk) -> None:
+    city.line_says("粗大ごみの戸別収集の手数料はいくらですか")
+    city.work()
+    path = f"/desk/cases/{city.case().id}"
+    quoted = set(TICKED.findall(desk.page(path)))
+    looked_up = PASSAGE.findall(desk.page(f"{path}?article=abandoned-bicycle"))
+    chosen = [one for one in looked_up if one.startswith("abandoned-bicycle#")][:1] + [*quoted][:1]
+    form = {**desk.form(city.case()), "passage": chosen}
+    refused = desk.post(city.case(), "recompose", {**form, "version": "1"})
+    assert refused.status_code == 409
+    assert set(TICKED.findall(refused.text)) == set(chosen) != quoted
+    assert "印の付いた文では、まだ下書きを作っていません" in refused.text
+    assert "印の付いた文では、まだ下書きを作っていません" not in desk.page(path)
+    assert desk.post(city.case(), "recompose", form).status_code == 303
+    assert set(TICKED.findall(desk.page(path))) == set(chosen)
 
 
 def test_the_search_of_a_case_is_its_departments_and_todays(city: City, desk: Desk) -> None:
