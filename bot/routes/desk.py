@@ -223,6 +223,7 @@ def case_page(
     shown = text if text is not None and not by_hand else (case.draft.text if case.draft else "")
     is_holding = case.draft is not None and case.draft.origin == "holding"
     unsent = (text, second) if text and not by_hand and case.draft is None else None
+    may_draft = drafting.may_draft(session, inquiry_id, request.app.state.settings)
     return page(
         "case.html",
         **frame_values(session, signed_in),
@@ -248,8 +249,8 @@ def case_page(
         also={entry.partition(":")[0] for entry in also},
         words=words,
         approvals=reports.approvals(session, inquiry_id),
-        can_reword=request.app.state.llm is not None
-        and drafting.may_draft(session, inquiry_id, request.app.state.settings),
+        may_draft=may_draft,
+        can_reword=may_draft and request.app.state.llm is not None,
         flags=dict.fromkeys(reports.flag_ja(f) for f in case.draft.flags) if case.draft else (),
     )
 

@@ -232,6 +232,24 @@ def test_the_kill_switches_stop_every_way_to_a_draft(writing: City, model: FakeE
     assert model.requests == []
 
 
+@pytest.mark.parametrize("switch", ["department", "city"])
+def test_no_new_draft_is_offered_while_a_kill_switch_is_off(city: City, desk: Desk, switch: str) -> None:
+    city.line_says(ASK)
+    city.work()
+    path = f"/desk/cases/{city.case().id}"
+    assert f'action="{path}/redraft"' in desk.page(path)
+    if switch == "city":
+        state = city.client.app.state  # type: ignore[attr-defined]
+        state.settings = state.settings.model_copy(update={"drafting_enabled": False})
+    else:
+        with transaction(city.engine) as session:
+            session.get_one(Department, city.case().department_id).drafting_enabled = False
+    page = desk.page(path)
+    assert f'action="{path}/redraft"' not in page
+    assert "下書き機能は停止中のため" in page
+    assert "「下書きを作り直す」を使ってください" not in page
+
+
 def test_the_global_switch_holds_in_the_worker_too(city: City) -> None:
     city.writer = replace(city.writer, drafting_enabled=False)
     city.line_says(ASK)
