@@ -195,9 +195,29 @@ if (sources) {
     const choices = event.target.closest("#choices");
     if (!choices || !form) return;
     const free = !form.querySelector("textarea").readOnly && choices.querySelector("input:checked");
-    if (free && mayLose("文面に加えた変更は失われます。選んだ文で下書きを作り直しますか。")) choices.requestSubmit();
-    else event.target.checked = !event.target.checked;
+    if (free && mayLose("文面に加えた変更は失われます。選んだ文で下書きを作り直しますか。")) {
+      remember({ form: choices.action, tick: event.target.value });
+      choices.requestSubmit();
+    } else event.target.checked = !event.target.checked;
   });
+  // Then the page comes anew, and the keyboard goes on at the same tick. A refusal's reason is read first.
+  const remember = (place) => {
+    try { sessionStorage.setItem("ticked", JSON.stringify(place)); } catch { /* forbidden: it begins at the top */ }
+  };
+  const remembered = () => {
+    try {
+      const place = JSON.parse(sessionStorage.getItem("ticked"));
+      sessionStorage.removeItem("ticked");
+      return place;
+    } catch { return null; }
+  };
+  const last = remembered();
+  const choices = document.getElementById("choices");
+  if (last && choices?.action === last.form && !document.querySelector(".error[autofocus]")) {
+    const tick = [...choices.querySelectorAll("[name=passage]")].find((one) => one.value === last.tick);
+    tick?.closest("details")?.setAttribute("open", "");
+    (tick || document.getElementById("words")).focus();
+  }
   sources.addEventListener("submit", (event) => {
     if (event.target.id === "choices" && !form && !mayLose("入力中の文面は失われます。選んだ文で下書きを作りますか。")) event.preventDefault();
   });

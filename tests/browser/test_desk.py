@@ -222,6 +222,28 @@ def test_a_tick_makes_the_draft_anew_and_asks_before_typed_words_are_lost(
     expect(box).not_to_have_value(f"{before}\n追伸")
 
 
+def test_who_ticks_by_keyboard_goes_on_where_they_were(
+    browser: Browser, site: str, working_city: City
+) -> None:
+    desk = _open_case(browser, site)
+    added = desk.locator("#choices input[name=passage]:not(:checked)").first.get_attribute("value")
+    tick = desk.locator(f'#choices input[value="{added}"]')
+    tick.press("Space")
+    expect(desk).to_have_url(re.compile("done=1"))
+    expect(tick).to_be_checked()
+    expect(tick).to_be_focused()
+
+    desk.reload()
+    expect(desk.locator("html.js")).to_be_visible()
+    expect(tick).not_to_be_focused()
+    with transaction(working_city.engine) as session:
+        for case in session.exec(select(Inquiry)):
+            case.version += 1
+    tick.press("Space")
+    expect(desk.locator("p.error")).to_be_focused()
+    expect(tick).not_to_be_checked()
+
+
 def test_looking_for_articles_leaves_what_was_typed(browser: Browser, site: str, working_city: City) -> None:
     desk = _open_case(browser, site)
     box = desk.get_by_label(BOX)
