@@ -403,8 +403,8 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
 
 
 def _still_stand(session: Session, passages: Sequence[Passage]) -> bool:
-    standing = {(p.id, p.text) for p in passages_of(session, {p.article for p in passages})}
-    return all((p.id, p.text) in standing for p in passages)
+    """Whether each sentence is in force as it was read, its heading and its last day with it."""
+    return set(passages) <= set(passages_of(session, {p.article for p in passages}))
 
 
 def _empty(inquiry: Inquiry) -> Draft:
