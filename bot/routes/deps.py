@@ -70,6 +70,15 @@ def _signed_in(session: SessionDep, token: TokenCookie = None) -> tuple[Staff, S
 SignedIn = Annotated[tuple[Staff, StaffSession], Depends(_signed_in, scope="function")]
 
 
+def _known(request: Request, token: TokenCookie = None) -> Staff:
+    """Who asks, outside the transaction: for what must be read or asked before it begins."""
+    with reading(request.app.state.engine) as session:
+        return auth.signed_in(session, token)[0]
+
+
+Known = Annotated[Staff, Depends(_known)]
+
+
 def _deciding(signed_in: SignedIn, csrf: Annotated[str, Form()] = "") -> Staff:
     """The person behind a form of our own page."""
     auth.check_csrf(signed_in[1], csrf)

@@ -26,12 +26,13 @@ from bot import (
 from bot.article_index import Knowledge
 from bot.articles import article_versions, passages_of
 from bot.calendar import valid_on
-from bot.db import now, reading
+from bot.db import now
 from bot.errors import CaseChanged, Conflict, DraftingOff, NotFound, SourceEnded, TextRefused
 from bot.models import FRONT_DESK, Approval, Draft, Inquiry, KnowledgeArticle, Role
 from bot.routes.deps import (
     COOKIE,
     Deciding,
+    Known,
     LookedUp,
     ReaderDep,
     SessionDep,
@@ -152,13 +153,9 @@ def queue(
     return HTMLResponse(html)
 
 
-def _articles(request: Request, words: Words = "", token: TokenCookie = None) -> Index | None:
-    if not words.strip():
-        return None
+def _articles(request: Request, _known: Known, words: Words = "") -> Index | None:
     articles: Knowledge = request.app.state.articles
-    with reading(request.app.state.engine) as session:
-        auth.signed_in(session, token)
-    return articles.index()
+    return articles.index() if words.strip() else None
 
 
 # First among a route's parameters: an index that is read anew must not be within a transaction.

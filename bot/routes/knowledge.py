@@ -18,7 +18,7 @@ from bot.db import reading
 from bot.errors import BotError, Conflict, NotFound, TextRefused
 from bot.knowledge import ArticleRefused
 from bot.models import FRONT_DESK, Department, KnowledgeArticle, Role, Staff
-from bot.routes.deps import Deciding, LookedUp, SessionDep, SignedIn, TokenCookie, city_date
+from bot.routes.deps import Deciding, Known, LookedUp, SessionDep, SignedIn, city_date
 from bot.routes.desk import frame_values
 from bot.templating import page
 from channels.message import storable
@@ -152,9 +152,8 @@ def _clean(text: str) -> str:
     return "".join(c for c in text if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs")).strip()
 
 
-def _uses(request: Request, token: TokenCookie = None) -> dict[str, int]:
+def _uses(request: Request, _known: Known) -> dict[str, int]:
     with reading(request.app.state.engine) as session:
-        auth.signed_in(session, token)
         return articles.uses(session)
 
 
@@ -206,9 +205,8 @@ def _own(staff: Staff, departments: list[Department]) -> list[Department]:
     return [d for d in departments if knowledge.may_edit(staff, d.id)]
 
 
-def _found_gaps(request: Request, token: TokenCookie = None) -> list[gaps.Gap]:
+def _found_gaps(request: Request, staff: Known) -> list[gaps.Gap]:
     with reading(request.app.state.engine) as session:
-        staff, _ = auth.signed_in(session, token)
         return gaps.find(session, staff, request.app.state.city.seconds)
 
 

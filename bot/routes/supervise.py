@@ -11,7 +11,7 @@ from bot import audit, auth, city, jobs, learning, modes, monitoring, outbox, re
 from bot.db import now, reading
 from bot.errors import Conflict, NotFound
 from bot.models import AuditEntry, InboundEvent, Role, Staff
-from bot.routes.deps import Deciding, SessionDep, SettingsDep, SignedIn, TokenCookie
+from bot.routes.deps import Deciding, Known, SessionDep, SettingsDep, SignedIn
 from bot.routes.desk import frame_values
 from bot.templating import page
 from responders.llm import Mode
@@ -20,8 +20,11 @@ router = APIRouter(prefix="/supervise")
 SCREEN = "supervise"
 
 
+OVERSEERS = (Role.supervisor, Role.admin, Role.auditor)
+
+
 def _overseer(signed_in: SignedIn) -> Staff:
-    auth.require(signed_in[0], Role.supervisor, Role.admin, Role.auditor)
+    auth.require(signed_in[0], *OVERSEERS)
     return signed_in[0]
 
 
@@ -40,9 +43,8 @@ DecidingOverseer = Annotated[Staff, Depends(_deciding_overseer, scope="function"
 DecidingAdmin = Annotated[Staff, Depends(_deciding_admin, scope="function")]
 
 
-def _known_overseer(request: Request, token: TokenCookie = None) -> None:
-    with reading(request.app.state.engine) as session:
-        _overseer(auth.signed_in(session, token))
+def _known_overseer(staff: Known) -> None:
+    auth.require(staff, *OVERSEERS)
 
 
 # What is asked outside the transaction comes before the transaction's own look at who asks.
