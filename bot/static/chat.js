@@ -237,7 +237,7 @@ function askToEnd() {
   const more = Object.assign(document.createElement("p"), {
     id: "ask-more",
     textContent: "これまでのやり取りは、この端末では見られなくなります。受け付けた用件は取り消されず、職員が対応しますが、お返事もこの端末では読めなくなります。"
-      + "お返事を待っている方は、受付番号を控えてください。お電話(0000-12-3100)で、受付番号を伝えてお問い合わせいただけます。",
+      + `お返事を待っている方は、受付番号を控えてください。お電話(${document.body.dataset.phone})で、受付番号を伝えてお問い合わせいただけます。`,
   });
   const stay = Object.assign(document.createElement("button"), { type: "button", textContent: "相談を続ける" });
   const leave = Object.assign(document.createElement("button"), { type: "button", textContent: "相談を終える" });

@@ -236,7 +236,7 @@ def test_who_shares_the_computer_ends_the_talk_on_it(browser: Browser, site: str
     end = page.get_by_role("button", name="この端末での相談を終える")
     end.press("Enter")
     question = page.get_by_role("alertdialog", name="この端末での相談を終えますか")
-    expect(question).to_contain_text("受付番号")
+    expect(question).to_contain_text("お電話(0000-12-3100)で、受付番号を")
     expect(question.get_by_role("button", name="相談を続ける")).to_be_focused()
     SHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SHOTS / "end.png")
