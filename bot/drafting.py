@@ -356,8 +356,8 @@ def _pieces(
         stream.close()
 
 
-def restore_verbatim(session: Session, inquiry_id: UUID, text: str, frame: Frame) -> bool:
-    """Give a reworded draft the articles' sentences back, if these are what a person has read and sends.
+def restore_verbatim(session: Session, inquiry_id: UUID, shown: str, frame: Frame) -> bool:
+    """Give a reworded draft the articles' sentences back, if these are what a person has read and edited.
 
     The rewording comes without a word while they read (`improve`): the record must not say that the sent text
     is the model's, changed by hand. What the model wrote stays in the draft's ``model``.
@@ -365,22 +365,19 @@ def restore_verbatim(session: Session, inquiry_id: UUID, text: str, frame: Frame
     Args:
         session: The caller's transaction, which is taken back when the approval is refused.
         inquiry_id: The case.
-        text: What the person sends, as their browser has it.
+        shown: `Draft.origin` of the wording that the person's editor began with.
         frame: Goes around the body.
 
     Returns:
         Whether it did.
     """
     draft_row = inquiries.pending_draft(session, inquiry_id)
-    sent = text.replace("\r\n", "\n").strip()
-    if draft_row is None or draft_row.origin != "model" or sent == draft_row.text.strip():
+    if draft_row is None or (shown, draft_row.origin) != ("template", "model"):
         return False
     inquiry = session.get_one(Inquiry, inquiry_id)
     department = session.get_one(Department, inquiry.department_id)
     first = verbatim(draft_row, register(session, frame.city), Wish(**inquiry.wish).tone)
     whole = frame.around(first.body, department, inquiry.receipt_number)
-    if sent != whole.strip():
-        return False
     draft_row.text, draft_row.origin, draft_row.ready = whole, first.origin, first.ready
     draft_row.sentences = [asdict(sentence) for sentence in first.sentences]
     draft_row.findings = [asdict(finding) for finding in first.findings]

@@ -45,6 +45,7 @@ USER = "U" + "1" * 32
 OTHER = "U" + "2" * 32
 CSRF = re.compile(r'name="csrf" value="([^"]+)"')
 VERSION = re.compile(r'name="version" value="(\d+)"')
+SEEN = re.compile(r'name="seen" value="([^"]*)"')
 DRAFT_ID = re.compile(r'name="draft_id" value="([^"]+)"')
 TEXT = re.compile(r'<textarea id="text"[^>]*>(.*?)</textarea>', re.DOTALL)
 
@@ -66,7 +67,8 @@ class Desk:
         """What the case's screen would send now."""
         html = self.page(f"/desk/cases/{inquiry.id}")
         values = {"csrf": self.csrf}
-        for name, pattern in {"version": VERSION, "draft_id": DRAFT_ID, "text": TEXT}.items():
+        fields = {"version": VERSION, "draft_id": DRAFT_ID, "seen": SEEN, "text": TEXT}
+        for name, pattern in fields.items():
             if match := pattern.search(html):
                 values[name] = _unescape(match.group(1))
         return values

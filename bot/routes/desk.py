@@ -208,11 +208,12 @@ def case_page(
     second_reason: str = "",
     again: Mapping[str, str] | None = None,
     ticked: Collection[str] = (),
+    seen: str = "",
 ) -> str:
     """The case's screen; after a refusal with the person's own text, so that nothing typed is lost.
 
-    ``again`` is a refused form without a text for the citizen: its ``verb`` and its fields. ``ticked`` are the
-    sentences of a refused choice.
+    ``again`` is a refused form without a text for the citizen: its ``verb`` and its fields. ``ticked`` are
+    the sentences of a refused choice, ``seen`` is the `Draft.origin` of what ``text`` was typed into.
     """
     case, place = reports.case(session, inquiry_id, signed_in[0]), request.app.state.city
     frame, today = place.frame, city_date(request)
@@ -232,6 +233,7 @@ def case_page(
         error=error,
         again=again or {},
         text=shown,
+        seen=seen or (case.draft.origin if case.draft else ""),
         unsent=unsent,
         hand_text=frame.around("", case.department, case.inquiry.receipt_number) if own is None else own,
         review=checking.review(session, frame, shown, case.draft) if case.draft else None,
@@ -363,10 +365,12 @@ def approve(
     keep_open: Annotated[bool, Form()] = False,
     also: Annotated[list[str] | None, Form()] = None,
     second: TypedSecond = None,
+    seen: Text = "",
 ) -> Response:
     """The person pressed 承認; ``text`` is what they saw, edits included.
 
-    ``also`` names other cases of the same incident as ``id:version``, ticked in the list.
+    ``also`` names other cases of the same incident as ``id:version``, ticked in the list. ``seen`` is the
+    `Draft.origin` of the wording before their edits: another may have come while they read.
     """
     city = decision.request.app.state.city
     today = city_date(decision.request)
@@ -377,7 +381,7 @@ def approve(
     def verb() -> None:
         others = _seen_versions(also or ())
         inquiries.hold(decision.session, [inquiry_id, *others])
-        if drafting.restore_verbatim(decision.session, inquiry_id, text, city.frame):
+        if drafting.restore_verbatim(decision.session, inquiry_id, seen, city.frame):
             second_text.attach_easy(
                 decision.session, inquiry_id, again=True, frame=city.frame, frames=city.seconds
             )
@@ -403,7 +407,7 @@ def approve(
             )
 
     typed: dict[str, Any] = {"text": text, "confirmed": confirmed or (), "also": also or (), "second": second}
-    return decision.run(inquiry_id, verb, on_refusal=renew, keep_open=keep_open, **typed)
+    return decision.run(inquiry_id, verb, on_refusal=renew, keep_open=keep_open, seen=seen, **typed)
 
 
 def _seen_versions(ticked: Collection[str]) -> dict[UUID, int]:

@@ -1,7 +1,7 @@
 """The buttons for the second text on the case's screen, and its live check."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Request
@@ -33,6 +33,7 @@ def attach(
     draft_id: Annotated[UUID, Form()],
     want: Text = "",
     text: Text = "",
+    seen: Text = "",
     confirmed: Confirmed = None,
 ) -> StreamingResponse:
     """Make the second text that was asked for (``want``; empty: take it away) and show the screen with it.
@@ -45,7 +46,8 @@ def attach(
     asked = second_text.ask(session, inquiry_id, draft_id, want, text, city.frame, staff=staff)
     allowed = drafting.may_draft(session, inquiry_id, request.app.state.settings)
     llm = request.app.state.llm if allowed else None
-    made = _made(request, inquiry_id, signed_in, asked, confirmed or [], llm)
+    typed = {"text": asked.japanese, "confirmed": confirmed or (), "seen": seen}
+    made = _made(request, inquiry_id, signed_in, asked, typed, llm)
     return StreamingResponse(made, media_type="text/html")
 
 
@@ -54,7 +56,7 @@ def _made(
     inquiry_id: UUID,
     signed_in: tuple[Staff, StaffSession],
     asked: second_text.Asked,
-    confirmed: list[str],
+    typed: dict[str, Any],
     llm: Llm | None,
 ) -> Iterator[str]:
     state = request.app.state
@@ -82,10 +84,9 @@ def _made(
             signed_in,
             inquiry_id,
             error=error,
-            text=asked.japanese,
-            confirmed=confirmed,
             second=second if second.kind else None,
             second_reason=how.reason_ja,
+            **typed,
         )
 
 

@@ -34,6 +34,7 @@ if (form) {
   const keepsEdits = () => isTyped(text) && !confirm("文面に加えた変更は失われます。言い換えた文面に替えますか。");
   const take = (stored) => {
     text.value = text.defaultValue = stored;
+    form.elements.seen.value = "model";
     delete text.dataset.edited;
   };
 

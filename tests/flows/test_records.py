@@ -130,6 +130,36 @@ def test_a_verbatim_text_sent_after_the_rewording_came_is_no_edited_wording_of_t
     assert draft.model["gate"]["passed"], "what the model wrote stays on record"
 
 
+def test_an_edited_verbatim_text_is_compared_with_the_verbatim_draft(
+    writing: City, model: FakeEndpoint
+) -> None:
+    desk = writing.hire("tantou")
+    form = _read_before_the_rewording(writing, desk, model)
+    form["text"] = form["text"].replace("\n\nご不明", "\nお待ちしています。\n\nご不明")
+    refused = desk.post(writing.case(), "approve", form)
+    assert refused.status_code == 422
+    assert 'name="seen" value="template"' in refused.text, "for the next try"
+    keys = KEY.findall(refused.text)
+    assert desk.post(writing.case(), "approve", form | {"confirmed": keys}).status_code == 303
+    page = _record(writing, desk)
+    assert "記事の文のまま(AIの言い換えは使っていません)" in page
+    changes = page.partition("下書きと送った文面の違い")[2].partition("作り方")[0]
+    assert "お待ちしています。" in changes.replace("\n", "")
+    assert "〔削除〕" not in changes
+
+
+def test_an_edited_wording_of_the_model_is_compared_with_it(writing: City, model: FakeEndpoint) -> None:
+    desk = writing.hire("tantou")
+    form = _read_before_the_rewording(writing, desk, model) | desk.form(writing.case())
+    assert form["seen"] == "model"
+    form["text"] = form["text"].replace("\n\nご不明", "\nお待ちしています。\n\nご不明")
+    keys = KEY.findall(desk.post(writing.case(), "approve", form).text)
+    assert desk.post(writing.case(), "approve", form | {"confirmed": keys}).status_code == 303
+    page = _record(writing, desk)
+    assert "AIが整えた文" in page
+    assert "〔削除〕" not in page.partition("下書きと送った文面の違い")[2].partition("作り方")[0]
+
+
 def test_a_refused_approval_leaves_the_rewording_where_it_was(writing: City, model: FakeEndpoint) -> None:
     desk = writing.hire("tantou")
     form = _read_before_the_rewording(writing, desk, model)
