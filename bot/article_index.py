@@ -1,6 +1,7 @@
 """The index over the articles in force that search reads, and the vectors that the database keeps for it."""
 
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
@@ -8,16 +9,19 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy import Engine
-from sqlmodel import Session, col
+from sqlmodel import Session, col, select
 
 from bot import audit
 from bot.articles import as_passage, searchable
-from bot.db import reading, transaction
+from bot.db import PAUSE_SECONDS, reading, transaction
 from bot.models import KnowledgeArticle, KnowledgePassage, VectorSource
 from responders.retrieve import Embed, Index, Read
 
 EMBED_AT_ONCE = 64
 """Texts that are embedded between two short transactions."""
+
+FORGET_AT_ONCE = 5_000
+"""Passages whose vectors one transaction drops: on SQLite nobody else writes meanwhile."""
 
 EMBED_AT_IMPORT = 2_000
 """An import with more new texts leaves them to the worker: found by their words at once, by sense soon."""
@@ -36,30 +40,48 @@ def stored(vector: NDArray[np.float32]) -> bytes:
     return vector.astype("<f2").tobytes()
 
 
-def forget_vectors_of_another(session: Session, encoder: str) -> int:
+def forget_vectors_of_another(engine: Engine, encoder: str) -> int:
     """Drop all vectors unless this encoder made them; the worker makes them anew, and words rank meanwhile.
 
+    It writes in transactions of `FORGET_AT_ONCE` passages, and names the new encoder last. Cut short, it is
+    run again, and drops what is left.
+
     Args:
-        session: A transaction in which no vector has been made yet.
+        engine: The product's database; no worker of this encoder has begun yet.
         encoder: `classifiers.encoder.Encoder.version` of the one that serves.
 
     Returns:
         How many passages lost their vector.
     """
-    known = session.get(VectorSource, 1)
-    if known and known.encoder == encoder:
-        return 0
-    session.merge(VectorSource(encoder=encoder))
-    having = sa.update(KnowledgePassage).where(col(KnowledgePassage.vector).is_not(None))
-    dropped = session.execute(having.values(vector=None)).rowcount  # type: ignore[attr-defined]
-    audit.record(
-        session,
-        actor="system:install",
-        action="forget_vectors",
-        subject=f"encoder:{encoder[:12]}",
-        dropped=dropped,
-    )
-    return int(dropped)
+    with reading(engine) as session:
+        known = session.get(VectorSource, 1)
+        if known and known.encoder == encoder:
+            return 0
+    dropped = _forget_vectors(engine)
+    with transaction(engine) as session:
+        session.merge(VectorSource(encoder=encoder))
+        audit.record(
+            session,
+            actor="system:install",
+            action="forget_vectors",
+            subject=f"encoder:{encoder[:12]}",
+            dropped=dropped,
+        )
+    return dropped
+
+
+def _forget_vectors(engine: Engine) -> int:
+    passage = col(KnowledgePassage.id)
+    dropped, done = 0, UUID(int=0)
+    while True:
+        with transaction(engine) as session:
+            having = select(passage).where(col(KnowledgePassage.vector).is_not(None), passage > done)
+            part = session.exec(having.order_by(passage).limit(FORGET_AT_ONCE)).all()
+            session.execute(sa.update(KnowledgePassage).where(passage.in_(part)).values(vector=None))
+        if len(part) < FORGET_AT_ONCE:
+            return dropped + len(part)
+        dropped, done = dropped + len(part), part[-1]
+        time.sleep(PAUSE_SECONDS)
 
 
 class Knowledge:

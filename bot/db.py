@@ -14,6 +14,10 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, SQLModel
 
+PAUSE_SECONDS = 0.2
+"""Between two of many long transactions. SQLite has no queue: who waits tries again every 0.1 s, and would
+find it taken."""
+
 
 class UtcDateTime(sa.types.TypeDecorator[datetime]):
     """Aware UTC datetimes on both databases; SQLite alone would drop the zone."""

@@ -146,9 +146,8 @@ def import_knowledge(settings: Settings, engine: Engine) -> None:
     articles = read_folder(settings.city_dir / "knowledge", bad.append)
     search = services.load_encoder(services.encoder_dir(settings))
     embed = services.embedding(search, "passage") if search else None
-    with transaction(engine) as session:
-        if search and (dropped := article_index.forget_vectors_of_another(session, search.version)):
-            say(f"Another encoder: the vectors of {dropped} sentences are made anew after the start.")
+    if search and (dropped := article_index.forget_vectors_of_another(engine, search.version)):
+        say(f"Another encoder: the vectors of {dropped} sentences are made anew after the start.")
     # An empty folder is rather a disk that is not mounted than a city that takes back all it says.
     report = knowledge.import_articles(
         engine, articles, actor="system:install", embed=embed, retire_missing=bool(articles) and not bad

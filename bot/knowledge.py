@@ -21,7 +21,7 @@ from sqlmodel import Session, col, select
 from bot import audit, inquiries
 from bot.article_index import stored, vectors_of
 from bot.articles import as_article, in_force, newest_version, version_of
-from bot.db import now, reading, transaction
+from bot.db import PAUSE_SECONDS, now, reading, transaction
 from bot.errors import Conflict, NotAllowed, NotFound, TextRefused
 from bot.models import (
     FRONT_DESK,
@@ -58,9 +58,6 @@ class ArticleRefused(TextRefused):
 WRITE_AT_ONCE = 500
 """Articles that an import writes in one transaction, a second or two on SQLite, where nobody else writes
 meanwhile; on PostgreSQL each holds one of the server's locks."""
-
-PAUSE_SECONDS = 0.2
-"""Between two of them. SQLite has no queue: who waits tries again every 0.1 s, and would find it taken."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -588,8 +588,7 @@ def test_the_worker_embeds_just_what_the_console_saved(city: City) -> None:
 def test_vectors_of_another_encoder_are_forgotten(city: City) -> None:
     Knowledge(city.engine, _Encoder(), _Encoder()).index()
     for version, lost in [("first", True), ("first", False), ("second", True), ("second", False)]:
-        with transaction(city.engine) as session:
-            assert (forget_vectors_of_another(session, version) > 500) == lost
+        assert (forget_vectors_of_another(city.engine, version) > 500) == lost
         assert (_without_vector(city.engine) > 500) == lost
         started_anew, passages = _Encoder(), _Encoder()
         index = Knowledge(city.engine, started_anew, passages).index()
@@ -598,6 +597,18 @@ def test_vectors_of_another_encoder_are_forgotten(city: City) -> None:
         assert (len(passages.embedded) > 500) == lost
         assert started_anew.embedded
         assert _without_vector(city.engine) == 0
+
+
+def test_vectors_are_forgotten_in_short_transactions(city: City, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.article_index.FORGET_AT_ONCE", 100)
+    monkeypatch.setattr("bot.article_index.PAUSE_SECONDS", 0.0)
+    Knowledge(city.engine, _Encoder(), _Encoder()).index()
+    kept = col(KnowledgePassage.vector).is_not(None)
+    there, committed = len(city.all(KnowledgePassage, kept)), list[sa.Connection]()
+    sa.event.listen(city.engine, "commit", committed.append)
+    assert forget_vectors_of_another(city.engine, "second") == there
+    assert len(committed) > there // 100 > 5
+    assert not city.all(KnowledgePassage, kept)
 
 
 def test_a_large_import_is_found_by_words_at_once_and_by_sense_later(
