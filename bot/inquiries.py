@@ -291,12 +291,16 @@ def _go_on_without(session: Session, inquiry: Inquiry) -> None:
     if not words(session, inquiry):
         supersede(session, inquiry)
         _move(session, inquiry, InquiryStatus.withdrawn)
-    elif inquiry.status != InquiryStatus.clarifying and not _left_to_people(session, inquiry):
+    elif inquiry.status != InquiryStatus.clarifying and not left_to_people(session, inquiry):
         request_draft(session, inquiry)
 
 
-def _left_to_people(session: Session, inquiry: Inquiry) -> bool:
-    """An emergency, and who asked for a person, get no draft unasked: people go on without one."""
+def left_to_people(session: Session, inquiry: Inquiry) -> bool:
+    """Leave an emergency, and who asked for a person, to people; these get no draft unasked.
+
+    Returns:
+        False for any other case.
+    """
     reason = HandOffReason(inquiry.hand_off_reason) if inquiry.hand_off_reason else None
     if not inquiry.emergency and reason != HandOffReason.asked_for_person:
         return False
@@ -828,7 +832,7 @@ def _move_department(
         )
     )
     inquiry.department_id = department_id
-    if not _left_to_people(session, inquiry):
+    if not left_to_people(session, inquiry):
         supersede(session, inquiry)
         route(session, inquiry, department_id, drafting=drafting)
 

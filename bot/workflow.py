@@ -256,10 +256,14 @@ def follow_organisation(services: Services) -> int:
 
 
 def _end_waiting(session: Session, status: InquiryStatus, before: datetime, reason: HandOffReason) -> None:
-    """What somebody works on at this moment is left to the next sweep."""
+    """Hand what waits to people, who hear why; what somebody works on at this moment at the next sweep.
+
+    Of an emergency they must hear that it is one, and not that its draft failed.
+    """
     query = select(Inquiry).where(Inquiry.status == status, Inquiry.status_since < before)
     for inquiry in session.exec(query.with_for_update(key_share=True, skip_locked=True)).all():
-        inquiries.hand_off(session, inquiry, reason)
+        if not inquiries.left_to_people(session, inquiry):
+            inquiries.hand_off(session, inquiry, reason)
 
 
 def prune() -> None:

@@ -263,6 +263,19 @@ def test_who_has_an_emergency_drafted_has_taken_note_and_it_stays_one(city: City
     assert len(city.all(AuditEntry, AuditEntry.action == "acknowledge")) == 1
 
 
+def test_an_emergency_whose_draft_never_came_stays_one(city: City) -> None:
+    city.line_says(FIRE)
+    city.work()
+    case, desk = city.case(), city.hire("uketsuke")
+    assert desk.post(case, "redraft", desk.form(case)).status_code == 303
+    with transaction(city.engine) as session:
+        session.execute(sa.update(Inquiry).values(status_since=now() - timedelta(minutes=11)))
+    workflow.sweep(city.engine)
+    case = city.case()
+    assert (case.status, case.hand_off_reason) == (InquiryStatus.with_person, HandOffReason.emergency)
+    assert "自動処理の失敗" not in desk.page(f"/desk/cases/{case.id}")
+
+
 def test_a_draft_that_comes_meanwhile_does_not_put_off_the_alarm_to_everybody(city: City) -> None:
     city.line_says(FIRE)
     city.work()
