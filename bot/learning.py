@@ -26,7 +26,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from bot import audit, inquiries
 from bot.db import now, reading, transaction
-from bot.errors import Conflict, NotFound
+from bot.errors import CaseChanged, Conflict, NotFound
 from bot.models import (
     FRONT_DESK,
     Inquiry,
@@ -127,16 +127,17 @@ def _teaching() -> SelectOfScalar[Inquiry]:
     )
 
 
-def judge(session: Session, inquiry_id: UUID, *, staff: Staff, use: bool, screen: str) -> None:
+def judge(
+    session: Session, inquiry_id: UUID, *, staff: Staff, use: bool, seen_version: int, screen: str
+) -> None:
     """A supervisor releases a case for training, or refuses it.
 
     Raises:
         NotFound: No such case. Conflict: it is no lesson, or somebody has judged it already.
+        CaseChanged: Its words or its end may be others by now than the person read.
     """
-    if session.get(Inquiry, inquiry_id) is None:
-        raise NotFound
-    inquiry = session.exec(_teaching().where(Inquiry.id == inquiry_id)).first()
-    if inquiry is None:
+    inquiry = as_read(session, inquiry_id, staff, seen_version)
+    if session.exec(_teaching().where(Inquiry.id == inquiry_id)).first() is None:
         raise Conflict
     session.add(
         TrainingExample(
@@ -149,6 +150,18 @@ def judge(session: Session, inquiry_id: UUID, *, staff: Staff, use: bool, screen
         )
     )
     _audit(session, staff, "release_example" if use else "refuse_example", inquiry.receipt_number, screen)
+
+
+def as_read(session: Session, inquiry_id: UUID, staff: Staff, seen_version: int) -> Inquiry:
+    """The case as the person read it, held: words taken back at this moment must not be released after all.
+
+    Raises:
+        NotFound, NotAllowed: See `inquiries.for_decision`. CaseChanged: It moved on since.
+    """
+    inquiry = inquiries.for_decision(session, inquiry_id, staff)
+    if inquiry.version != seen_version:
+        raise CaseChanged
+    return inquiry
 
 
 def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from bot import audit
-from bot.errors import Conflict, NotFound
+from bot.errors import Conflict
 from bot.inquiries import PAST
-from bot.learning import FINISHED, pages, words_of
+from bot.learning import FINISHED, as_read, pages, words_of
 from bot.models import FRONT_DESK, Draft, DraftStatus, Inquiry, SearchExample, Staff
 
 
@@ -68,14 +68,15 @@ def _tick(inquiry: Inquiry, draft: Draft, text: str) -> Tick:
     return Tick(inquiry, text, gold)
 
 
-def judge(session: Session, inquiry_id: UUID, *, staff: Staff, use: bool, screen: str) -> None:
+def judge(
+    session: Session, inquiry_id: UUID, *, staff: Staff, use: bool, seen_version: int, screen: str
+) -> None:
     """A supervisor releases a case for the search to learn from, or refuses it.
 
     Raises:
-        NotFound: No such case. Conflict: it is no lesson, or somebody has judged it already.
+        As `bot.learning.judge`.
     """
-    if session.get(Inquiry, inquiry_id) is None:
-        raise NotFound
+    as_read(session, inquiry_id, staff, seen_version)
     newest = _teaching().where(col(Inquiry.id) == inquiry_id).order_by(col(Draft.decided_at).desc())
     row = session.execute(newest).first()
     if row is None:

@@ -144,19 +144,27 @@ def routing(
 
 @router.post("/routing/lessons/{inquiry_id}")
 def judge_lesson(
-    inquiry_id: UUID, staff: DecidingOverseer, session: SessionDep, use: Annotated[bool, Form()] = False
+    inquiry_id: UUID,
+    staff: DecidingOverseer,
+    session: SessionDep,
+    version: Annotated[int, Form()],
+    use: Annotated[bool, Form()] = False,
 ) -> Response:
     """Release a finished case for training, or refuse it."""
-    learning.judge(session, inquiry_id, staff=staff, use=use, screen=SCREEN)
+    learning.judge(session, inquiry_id, staff=staff, use=use, seen_version=version, screen=SCREEN)
     return RedirectResponse("/supervise/routing#lessons", 303)
 
 
 @router.post("/routing/ticks/{inquiry_id}")
 def judge_tick(
-    inquiry_id: UUID, staff: DecidingOverseer, session: SessionDep, use: Annotated[bool, Form()] = False
+    inquiry_id: UUID,
+    staff: DecidingOverseer,
+    session: SessionDep,
+    version: Annotated[int, Form()],
+    use: Annotated[bool, Form()] = False,
 ) -> Response:
     """Release a finished case's ticked sentences for the search to learn from, or refuse them."""
-    ticks.judge(session, inquiry_id, staff=staff, use=use, screen=SCREEN)
+    ticks.judge(session, inquiry_id, staff=staff, use=use, seen_version=version, screen=SCREEN)
     return RedirectResponse("/supervise/routing#ticks", 303)
 
 

@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import select
 
-from bot import audit, inquiries, outbox, triage
+from bot import audit, inquiries, learning, outbox, triage
 from bot.db import reading, transaction
-from bot.models import Approval, AuditEntry, Conversation, Staff
+from bot.models import Approval, AuditEntry, Conversation, Role, Staff, TrainingExample
 from channels.message import Accepted, Button
 from tests.city import OTHER, USER, City, Desk, wait_for
 
@@ -27,6 +27,12 @@ def _somebody_waits(city: City) -> bool:
 def _anyone(city: City) -> Staff:
     with reading(city.engine) as session:
         return session.exec(select(Staff).where(Staff.login == "tantou")).one()
+
+
+def _supervisor(city: City) -> Staff:
+    city.hire("kakaricho", role=Role.supervisor)
+    with reading(city.engine) as session:
+        return session.exec(select(Staff).where(Staff.login == "kakaricho")).one()
 
 
 class _SlowLine:
@@ -99,6 +105,25 @@ def test_two_people_answer_one_incident_from_both_ends(city: City, desk: Desk) -
     with ThreadPoolExecutor(2) as pool:
         assert sorted(pool.map(press, range(2))) == [303, 409]
     assert len(city.all(Approval)) == 2
+
+
+def test_words_taken_back_while_a_supervisor_releases_them_teach_nothing(city: City, desk: Desk) -> None:
+    event = city.line.text(USER, "粗大ごみの出し方を教えてください")
+    city.webhook(city.line.body(event))
+    city.work()
+    form = desk.form(city.case()) | {"reason": "県の施設の件", "belongs_to": "out_of_scope"}
+    assert desk.post(city.case(), "close", form).status_code == 303
+    unsend = city.line.event(USER, type="unsend", unsend={"messageId": event["message"]["id"]})
+    case, boss = city.case(), _supervisor(city)
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(city.engine) as session:
+            learning.judge(
+                session, case.id, staff=boss, use=True, seen_version=case.version, screen="supervise"
+            )
+            taken_back = pool.submit(city.webhook, city.line.body(unsend))
+            wait_for(lambda: taken_back.done() or _somebody_waits(city))
+        taken_back.result(30)
+    assert city.all(TrainingExample) == []
 
 
 def test_a_long_transaction_does_not_hold_the_end_of_the_chain(city: City) -> None:

@@ -65,6 +65,13 @@ def _answer(desk: Desk, inquiry: Inquiry) -> None:
     assert desk.post(inquiry, "write", desk.form(inquiry) | {"text": "お答えします。"}).status_code == 303
 
 
+def _release(city: City, desk: Desk, inquiry: Inquiry, version: int | None = None) -> int:
+    """Press 使う beside a lesson, as the page shows it now or as it showed it at that version."""
+    url = f"/supervise/routing/lessons/{inquiry.id}"
+    form = {"csrf": desk.csrf, "version": version or _case(city, inquiry.id).version, "use": "1"}
+    return int(desk.client.post(url, data=form, follow_redirects=False).status_code)
+
+
 def _unsend(city: City, event: dict[str, Any]) -> dict[str, Any]:
     return city.line.event(USER, type="unsend", unsend={"messageId": event["message"]["id"]})
 
@@ -229,17 +236,35 @@ def test_a_corrected_case_becomes_a_lesson_only_with_a_supervisor_and_without_pe
     assert "粗大ごみの予約" in page
     assert "090-1234-5678" not in page
 
-    url = f"/supervise/routing/lessons/{case.id}"
-    assert desk.client.post(url, data={"csrf": desk.csrf, "use": "1"}).status_code == 403
-    assert boss.client.post(url, data={"csrf": boss.csrf, "use": "1"}).status_code == 200
+    assert _release(city, desk, case) == 403
+    assert _release(city, boss, case) == 303
     [example] = city.all(TrainingExample)
     assert (example.department_id, example.used) == ("general_affairs", True)
     assert "090-1234-5678" not in example.text
     assert "山田" not in example.text
-    assert boss.client.post(url, data={"csrf": boss.csrf, "use": "1"}).status_code == 409
+    assert _release(city, boss, case) == 409
 
     city.webhook(city.line.body(_unsend(city, event)))
     assert city.all(TrainingExample) == []
+
+
+def test_nobody_releases_words_that_came_after_the_page_was_opened(city: City) -> None:
+    city.line_says(GARBAGE)
+    city.work()
+    case, desk = city.case(), city.hire("uketsuke")
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    _transfer(city, desk, case, "general_affairs")
+    _answer(desk, _case(city, case.id))
+    read = _case(city, case.id).version
+    assert f'name="version" value="{read}"' in boss.page("/supervise/routing")
+    city.line_says("妻のはなこが入院していて運べません。いくらかかりますか")
+    city.work()
+    _transfer(city, desk, _case(city, case.id), "tax")
+    _answer(desk, _case(city, case.id))
+    assert _release(city, boss, case, version=read) == 409
+    assert city.all(TrainingExample) == []
+    assert "はなこ" in boss.page("/supervise/routing")
+    assert _release(city, boss, case) == 303
 
 
 def test_a_case_that_was_no_departments_matter_is_a_lesson_and_counts_against_the_routing(
@@ -255,8 +280,7 @@ def test_a_case_that_was_no_departments_matter_is_a_lesson_and_counts_against_th
         desk.post(case, "close", desk.form(case) | form | {"belongs_to": "out_of_scope"}).status_code == 303
     )
     assert "市役所の所管外</td>" in boss.page("/supervise/routing")
-    url = f"/supervise/routing/lessons/{case.id}"
-    assert boss.client.post(url, data={"csrf": boss.csrf, "use": "1"}).status_code == 200
+    assert _release(city, boss, case) == 303
     [example] = city.all(TrainingExample)
     file = tmp_path / "train.jsonl"
     file.write_text("")
@@ -310,8 +334,7 @@ def test_an_emergency_and_an_unfinished_case_are_no_lessons(city: City) -> None:
         session.add(emergency)
     assert "隣の家" not in boss.page("/supervise/routing")
     for user in (USER, OTHER):
-        url = f"/supervise/routing/lessons/{city.case(user).id}"
-        assert boss.client.post(url, data={"csrf": boss.csrf, "use": "1"}).status_code == 409
+        assert _release(city, boss, city.case(user)) == 409
     assert city.all(TrainingExample) == []
 
 

@@ -44,7 +44,11 @@ def _tick(city: City, desk: Desk) -> list[str]:
 
 
 def _judge(desk: Desk, city: City, use: str) -> int:
-    url, form = f"/supervise/routing/ticks/{city.case().id}", {"csrf": desk.csrf, "use": use}
+    case = city.case()
+    url, form = (
+        f"/supervise/routing/ticks/{case.id}",
+        {"csrf": desk.csrf, "version": case.version, "use": use},
+    )
     return int(desk.client.post(url, data=form, follow_redirects=False).status_code)
 
 
