@@ -187,19 +187,26 @@ def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
         shutil.copytree(settings.city_dir / "inquiries", data / "inquiries", dirs_exist_ok=True)
         add_cases(data / "inquiries" / "train.jsonl", released)
         train(folder, data, settings.backbone)
+    against = identity(champion)  # before the comparison: the set-up may put another model there meanwhile
     metrics = compare(champion, folder, settings.city_dir / "inquiries" / "test.jsonl")
-    metrics["against"] = identity(champion)
+    metrics["against"] = against
     row = RoutingModel(folder=name, status=ModelStatus.challenger, examples=len(released), metrics=metrics)
     with transaction(engine) as session:
-        for old in session.exec(select(RoutingModel).where(RoutingModel.status == ModelStatus.challenger)):
-            old.status = ModelStatus.refused
-            session.add(old)
-        session.add(row)
-        audit.record(
-            session, actor="system:cli", action="train_challenger", subject=f"model:{name}",
-            screen="cli", examples=len(released), better=metrics["better"],
-        )  # fmt: skip
+        enter(session, row)
     return row
+
+
+def enter(session: Session, row: RoutingModel) -> None:
+    """A new challenger takes the place of the one before, unless that was promoted meanwhile."""
+    _hold_models(session)
+    for old in session.exec(select(RoutingModel).where(RoutingModel.status == ModelStatus.challenger)):
+        old.status = ModelStatus.refused
+        session.add(old)
+    session.add(row)
+    audit.record(
+        session, actor="system:cli", action="train_challenger", subject=f"model:{row.folder}",
+        screen="cli", examples=row.examples, better=row.metrics["better"],
+    )  # fmt: skip
 
 
 def add_cases(path: Path, released: Sequence[TrainingExample]) -> None:
@@ -324,6 +331,7 @@ def roll_back(session: Session, model_id: UUID, *, staff: Staff, screen: str) ->
     Raises:
         NotFound: There is no champion to take back. Conflict: it is another one by now.
     """
+    _hold_models(session)
     champion = _with_status(session, ModelStatus.champion)
     if champion is None:
         raise NotFound
@@ -336,8 +344,15 @@ def roll_back(session: Session, model_id: UUID, *, staff: Staff, screen: str) ->
     _audit(session, staff, "roll_back_model", champion.folder, screen)
 
 
+def _hold_models(session: Session) -> None:
+    """One decision about the models at a time: each rests on what all the others are."""
+    query = select(RoutingModel).order_by(col(RoutingModel.id)).with_for_update(key_share=True)
+    session.exec(query.execution_options(populate_existing=True)).all()
+
+
 def _challenger(session: Session, model_id: UUID) -> RoutingModel:
-    row = session.get(RoutingModel, model_id, with_for_update=True)
+    _hold_models(session)
+    row = session.get(RoutingModel, model_id)
     if row is None or row.status != ModelStatus.challenger:
         raise NotFound
     return row

@@ -9,10 +9,19 @@ import sqlalchemy as sa
 from sqlmodel import select
 
 from bot import audit, inquiries, learning, outbox, triage
-from bot.db import reading, transaction
-from bot.models import Approval, AuditEntry, Conversation, Role, Staff, TrainingExample
+from bot.db import now, reading, transaction
+from bot.models import (
+    Approval,
+    AuditEntry,
+    Conversation,
+    ModelStatus,
+    Role,
+    RoutingModel,
+    Staff,
+    TrainingExample,
+)
 from channels.message import Accepted, Button
-from tests.city import OTHER, USER, City, Desk, wait_for
+from tests.city import CLASSIFIER, OTHER, USER, City, Desk, wait_for
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 TREE = "中央公園の大きな木が倒れて、歩道をふさいでいます"
@@ -124,6 +133,73 @@ def test_words_taken_back_while_a_supervisor_releases_them_teach_nothing(city: C
             wait_for(lambda: taken_back.done() or _somebody_waits(city))
         taken_back.result(30)
     assert city.all(TrainingExample) == []
+
+
+def _model(city: City, folder: str, status: ModelStatus, against: str = "") -> RoutingModel:
+    row = RoutingModel(
+        folder=folder,
+        status=status,
+        examples=1,
+        decided_at=None if status == ModelStatus.challenger else now(),
+        metrics={"better": True, "worse": [], "against": against},
+    )
+    with transaction(city.engine) as session:
+        session.add(row)
+    return row
+
+
+def test_a_challenger_promoted_while_the_next_one_ends_its_training_stays_champion(city: City) -> None:
+    first_model = learning.identity(city.settings.effective_classifier_dir)
+    promoted, boss = _model(city, "promoted", ModelStatus.challenger, first_model), _supervisor(city)
+    (city.settings.data_dir / "models").mkdir()
+    (city.settings.data_dir / "models" / "promoted").symlink_to(CLASSIFIER)
+    newer = RoutingModel(
+        folder="newer", status=ModelStatus.challenger, examples=2, metrics={"better": True, "against": ""}
+    )
+
+    def end_training() -> None:
+        with transaction(city.engine) as session:
+            learning.enter(session, newer)
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(city.engine) as session:
+            learning.promote(session, city.settings, promoted.id, staff=boss, screen="supervise")
+            session.flush()
+            ended = pool.submit(end_training)
+            wait_for(lambda: ended.done() or _somebody_waits(city))
+        ended.result(30)
+    statuses = {row.folder: row.status for row in city.all(RoutingModel)}
+    assert statuses == {"promoted": ModelStatus.champion, "newer": ModelStatus.challenger}
+
+
+def test_who_promotes_while_a_colleague_takes_the_champion_back_is_told(city: City) -> None:
+    boss, models = _supervisor(city), city.settings.data_dir / "models"
+    models.mkdir()
+    (models / "bad").symlink_to(CLASSIFIER)
+    bad = _model(city, "bad", ModelStatus.champion)
+    next_one = _model(city, "next", ModelStatus.challenger, learning.identity(models / "bad"))
+    (models / "before").mkdir()
+    (models / "before" / "manifest.json").write_text("{}")
+    _model(city, "before", ModelStatus.retired)
+
+    def promote() -> None:
+        with transaction(city.engine) as session:
+            learning.promote(session, city.settings, next_one.id, staff=boss, screen="supervise")
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(city.engine) as session:
+            learning.roll_back(session, bad.id, staff=boss, screen="supervise")
+            session.flush()
+            promoted = pool.submit(promote)
+            wait_for(lambda: promoted.done() or _somebody_waits(city))
+        with pytest.raises(learning.NotCompared):
+            promoted.result(30)
+    statuses = {row.folder: row.status for row in city.all(RoutingModel)}
+    assert statuses == {
+        "bad": ModelStatus.refused,
+        "before": ModelStatus.champion,
+        "next": ModelStatus.challenger,
+    }
 
 
 def test_a_long_transaction_does_not_hold_the_end_of_the_chain(city: City) -> None:
