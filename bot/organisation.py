@@ -28,14 +28,21 @@ def responsible(departments: Mapping[str, Department], department_id: str, today
     return FRONT_DESK
 
 
+MOST_AT_ONCE = 100
+"""Cases that one transaction moves: their citizens' next words wait for its end."""
+
+
 def reroute(session: Session, today: date, *, drafting: bool) -> int:
     """Move the open cases, the staff and the articles of departments that have ended to those that took over.
 
+    Two workers, or a worker and a caseworker, may meet here: each row is locked, and looked at again then.
+
     Returns:
-        How many cases moved; 0 on every day but the first after a reorganisation.
+        How many cases moved, `MOST_AT_ONCE` at most; 0 when all have.
     """
     departments = {d.id: d for d in city.departments(session)}
-    for person in session.exec(_left_behind(departments, today).order_by(col(Staff.id))).all():
+    left_behind = _left_behind(departments, today).order_by(col(Staff.id))
+    for person in session.exec(left_behind.with_for_update(key_share=True)).all():
         before, person.department_id = (
             person.department_id, responsible(departments, person.department_id, today)
         )  # fmt: skip
@@ -43,7 +50,8 @@ def reroute(session: Session, today: date, *, drafting: bool) -> int:
             session, actor="system:organisation", action="reorganise_staff", subject=f"staff:{person.login}",
             screen="worker", before=before, after=person.department_id,
         )  # fmt: skip
-    for article in session.exec(_left_articles(departments, today).order_by(col(KnowledgeArticle.id))).all():
+    left_articles = _left_articles(departments, today).order_by(col(KnowledgeArticle.id))
+    for article in session.exec(left_articles.with_for_update(key_share=True)).all():
         before, article.department_id = (
             article.department_id, responsible(departments, article.department_id, today)
         )  # fmt: skip
@@ -53,9 +61,11 @@ def reroute(session: Session, today: date, *, drafting: bool) -> int:
             subject=f"article:{article.article}", screen="worker",
             version=article.version, before=before, after=article.department_id,
         )  # fmt: skip
-    moved = session.exec(
-        _stranded(departments, today).order_by(col(Inquiry.id)).with_for_update(key_share=True)
-    ).all()
+    stranded = _stranded(departments, today).order_by(col(Inquiry.id))
+    found = [inquiry.id for inquiry in session.exec(stranded.limit(MOST_AT_ONCE))]
+    inquiries.hold(session, found)
+    held = stranded.where(col(Inquiry.id).in_(found)).execution_options(populate_existing=True)
+    moved = session.exec(held).all()
     for inquiry in moved:
         successor = responsible(departments, inquiry.department_id, today)
         inquiries.reorganise(session, inquiry, successor, drafting=drafting)

@@ -3,17 +3,22 @@
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from sqlmodel import select
+from sqlmodel import col, select
 
-from bot import audit, inquiries, learning, outbox, triage
+from bot import audit, conversations, inquiries, learning, organisation, outbox, triage
 from bot.db import now, reading, transaction
 from bot.models import (
     Approval,
     AuditEntry,
     Conversation,
+    Department,
+    Inquiry,
+    InquiryStatus,
     ModelStatus,
     Role,
     RoutingModel,
@@ -200,6 +205,60 @@ def test_who_promotes_while_a_colleague_takes_the_champion_back_is_told(city: Ci
         "before": ModelStatus.champion,
         "next": ModelStatus.challenger,
     }
+
+
+def _end(city: City, department: str, successor: str) -> None:
+    with transaction(city.engine) as session:
+        row = session.get_one(Department, department)
+        row.valid_to, row.successor_id = now().date() - timedelta(days=2), successor
+
+
+def _reroute(city: City) -> int:
+    with transaction(city.engine) as session:
+        return organisation.reroute(session, now().date(), drafting=True)
+
+
+def test_a_reorganisation_and_a_message_of_two_matters_do_not_wait_for_each_other(city: City) -> None:
+    first, second = UUID(int=2), UUID(int=1)
+    with transaction(city.engine) as session:
+        conversation = conversations.of_citizen(session, "line", USER)
+        for one, linked_to in ((first, None), (second, first)):
+            session.add(
+                Inquiry(
+                    id=one, linked_to=linked_to, conversation_id=conversation.id, receipt_number=f"R-{one}",
+                    department_id="waste_environment", status=InquiryStatus.with_person, due_at=now(),
+                )
+            )  # fmt: skip
+            session.flush()
+    _end(city, "waste_environment", "general_affairs")
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(city.engine) as session:
+            conversations.hold(session, conversation.id)
+            told = inquiries.current(session, conversation.id)
+            moved = pool.submit(_reroute, city)
+            wait_for(lambda: _somebody_waits(city))
+            assert told
+            inquiries.heard(session, told)
+        assert moved.result(30) == 2
+    assert {case.department_id for case in city.all(Inquiry)} == {"general_affairs"}
+
+
+def test_two_workers_that_find_the_same_reorganisation_carry_it_out_once(city: City, desk: Desk) -> None:
+    city.line_says("粗大ごみの出し方を教えてください")
+    city.work()
+    city.hire("kankyo", department="waste_environment")
+    _end(city, "waste_environment", "general_affairs")
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(city.engine) as session:
+            assert organisation.reroute(session, now().date(), drafting=True) == 1
+            session.flush()
+            other = pool.submit(_reroute, city)
+            wait_for(lambda: other.done() or _somebody_waits(city))
+        assert other.result(30) == 0
+    entries = city.all(AuditEntry, col(AuditEntry.action).startswith("reorganise"))
+    subjects = [entry.subject for entry in entries]
+    assert "staff:kankyo" in subjects
+    assert len(subjects) == len(set(subjects))
 
 
 def test_a_long_transaction_does_not_hold_the_end_of_the_chain(city: City) -> None:

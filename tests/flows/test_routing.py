@@ -571,6 +571,17 @@ def test_on_the_day_of_a_reorganisation_open_cases_and_new_ones_go_to_the_succes
     assert city.case(newcomer).department_id == "general_affairs"
 
 
+def test_a_reorganisation_moves_so_many_cases_at_a_time(city: City, monkeypatch: pytest.MonkeyPatch) -> None:
+    for user in (USER, OTHER):
+        city.line_says(GARBAGE, user=user)
+    city.work()
+    _end(city, "waste_environment", "general_affairs")
+    monkeypatch.setattr(organisation, "MOST_AT_ONCE", 1)
+    jobs = workflow.Services(city.engine, city.brain, city.writer, city.senders)
+    assert [workflow.follow_organisation(jobs) for _ in range(3)] == [1, 1, 0]
+    assert {case.department_id for case in city.all(Inquiry)} == {"general_affairs"}
+
+
 def test_no_case_is_handed_to_a_department_that_ended_while_its_page_was_open(city: City) -> None:
     city.line_says(GARBAGE)
     city.work()
