@@ -32,6 +32,14 @@ _HOUSE = re.compile(
     rf"|(?<=[一-龥々])(?<![{_NO_PLACE}])[0-9０-９]{{1,4}}(?:{_WIDE_DASH}[0-9０-９]{{1,4}}){{1,3}}(?![0-9０-９時])"
 )
 
+_COUNT = "[0-9０-９〇一二三四五六七八九十元]{1,4}"
+_BORN = re.compile(
+    rf"(?:(?:明治|大正|昭和|平成|令和|[MTSHRＭＴＳＨＲ])\s?)?{_COUNT}[年./／．-]{_COUNT}[月./／．-]{_COUNT}日?"
+    r"(?=\s?(?:生(?:ま?れ|[のでが、。)）]|$)|産まれ|うまれ))"
+)
+_REGISTERED = re.compile(rf"(?<![0-9０-９])[0-9０-９](?:{_WIDE_DASH}?[0-9０-９]){{5,}}(?![0-9０-９]|円|年)")
+"""Six digits and more: a customer's, an account's, an insured person's number, a case's, a post code."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -73,12 +81,14 @@ def mask(text: str, known: str = "") -> tuple[str, tuple[str, ...]]:
 
 
 def nameless(text: str) -> str:
-    """Persons' names in kanji and house numbers replaced by marks, for words that a model learns from.
+    """Who it is about replaced by marks, for words that a model learns from.
+
+    Persons' names in kanji, dates of birth, house numbers, and numbers long enough to be a person's own.
 
     A name counts beside another one or before a title (田中さん, 山田と申します). Names in kana are words as
     well (のぞみ) and stay: a person reads the text before it is used.
     """
-    return _HOUSE.sub("〔番地〕", _names(text))
+    return _REGISTERED.sub("〔番号〕", _HOUSE.sub("〔番地〕", _BORN.sub("〔生年月日〕", _names(text))))
 
 
 def _names(text: str) -> str:
