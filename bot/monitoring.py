@@ -97,11 +97,16 @@ class Monitoring:
 def examine(session: Session, settings: Settings, today: date) -> Monitoring:
     """Look at the newest cases; five queries whatever their number."""
     query = select(Inquiry).order_by(col(Inquiry.created_at).desc()).limit(NEWEST)
-    cases = [i for i in session.exec(query).all() if "probabilities" in i.prediction]
+    newest = session.exec(query).all()
     departments = {d.id: d for d in city.departments(session)}
-    transfers = _transfers(session, [i.id for i in cases])
+    transfers = _transfers(session, [i.id for i in newest])
     facts = model_facts(session, settings)
-    predictions = [i.prediction for i in cases]
+    # A second matter carries its message's prediction: it tells nothing of where it was sent, and once is
+    # enough for drift. An emergency belongs to no department; the reference holds none.
+    judged = [
+        i for i in newest if "probabilities" in i.prediction and not i.emergency and i.linked_to is None
+    ]
+    predictions = [i.prediction for i in judged]
     # What an earlier model said of its messages is no drift of this one.
     own = [p for p in predictions if p.get("model") == facts.get("model")]
 
@@ -109,8 +114,6 @@ def examine(session: Session, settings: Settings, today: date) -> Monitoring:
         exits = label not in departments
         return label if exits else organisation.responsible(departments, label, today)
 
-    # A second matter carries its message's prediction: it tells nothing of where it was sent.
-    judged = [i for i in cases if not i.emergency and i.linked_to is None]
     finished = [i for i in judged if i.status in learning.FINISHED]
     ended = [(today_of(i.outcome), i) for i in finished]
     pairs = [(today_of(i.prediction["department"]), place) for place, i in ended]
@@ -118,8 +121,8 @@ def examine(session: Session, settings: Settings, today: date) -> Monitoring:
     challenger = learning.challenger(session)
     return Monitoring(
         departments=_quality(pairs, {d.id: d.name for d in departments.values()}),
-        wandering=_wandering(cases, transfers),
-        transfers_per_case=sum(map(len, transfers.values())) / max(1, len(cases)),
+        wandering=_wandering(newest, transfers),
+        transfers_per_case=sum(map(len, transfers.values())) / max(1, len(newest)),
         psi=_psi(facts, own),
         unknown=_mean([p["unknown"] for p in own if "unknown" in p]),
         unknown_before=facts.get("unknown"),

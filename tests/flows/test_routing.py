@@ -353,6 +353,21 @@ def test_a_case_that_is_passed_around_is_seen(city: City) -> None:
     assert "madoguchi_routing_wandering_cases 1.0" in city.client.get("/metrics").text
 
 
+def test_a_case_that_no_model_has_read_is_seen_going_around_too(city: City) -> None:
+    city.without_classifier()
+    city.line_says(GARBAGE)
+    city.line_says("燃えるごみの日はいつですか", user=OTHER)
+    city.work()
+    case, desk = city.case(), city.hire("uketsuke")
+    for department in ("tax", "waste_environment", "tax"):
+        _transfer(city, desk, _case(city, case.id), department)
+    with reading(city.engine) as session:
+        report = monitoring.examine(session, city.settings, now().date())
+    [one] = report.wandering
+    assert (one.inquiry.id, one.transfers, one.loop) == (case.id, 3, True)
+    assert report.transfers_per_case == 1.5
+
+
 def test_precision_and_recall_come_from_where_cases_ended(city: City) -> None:
     for user, text in ((USER, GARBAGE), (OTHER, "燃えるごみの日はいつですか")):
         city.line_says(text, user=user)
@@ -709,6 +724,22 @@ def test_a_follow_up_after_a_reorganisation_stays_with_its_case(city: City) -> N
     city.line_says("粗大ごみの出し方を早く教えてください")
     city.work()
     assert len(city.all(Inquiry)) == 1
+
+
+def test_a_message_counts_once_for_drift_and_agreement_and_an_emergency_not_at_all(
+    city: City, challenger: RoutingModel
+) -> None:
+    city.line_says(TWO_MATTERS)
+    city.line_says("隣の家が燃えています", user=OTHER)
+    city.work()
+    assert len(city.all(Inquiry)) == 3
+    with transaction(city.engine) as session:
+        for case in session.exec(select(Inquiry)).all():
+            case.prediction = {**case.prediction, "unknown": 0.75 if case.emergency else 0.25}
+    with reading(city.engine) as session:
+        report = monitoring.examine(session, city.settings, now().date())
+    assert report.agreement == (1, 1.0)
+    assert report.unknown == 0.25
 
 
 def test_a_second_matter_does_not_count_against_the_routing(city: City) -> None:
