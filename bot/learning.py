@@ -39,7 +39,7 @@ from bot.models import (
 )
 from bot.privacy import nameless
 from bot.settings import Settings
-from classifiers.artefact import MANIFEST
+from classifiers.artefact import MANIFEST, read_manifest
 from classifiers.dataset import read_lines
 from classifiers.department import DepartmentClassifier, Prediction
 from classifiers.errors import ClassifierError, ModelNotLoaded
@@ -66,6 +66,15 @@ class NotCompared(Conflict):
     """A challenger that was compared with another model than the one that routes."""
 
     message_ja = "比較した後で使用中のモデルが変わりました。候補を作り直してください。"
+
+
+class Unreadable(Conflict):
+    """A challenger that could not route: the set-up's model would, in the champion's place."""
+
+    message_ja = (
+        "候補のモデルのファイルがないか、壊れているため、切り替えていません。今のモデルが振り分けを続けます。"
+        "システム担当者に知らせてください。"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,13 +310,18 @@ def promote(session: Session, settings: Settings, model_id: UUID, *, staff: Staf
 
     Raises:
         NotFound: No such challenger. NotBetter: the comparison does not allow it. NotCompared: it was
-            compared with a model that no longer routes.
+            compared with a model that no longer routes. Unreadable: its files are gone or altered.
     """
     row = _challenger(session, model_id)
     if not row.metrics.get("better"):
         raise NotBetter
     if row.metrics["against"] != identity(champion_folder(session, settings)):
         raise NotCompared
+    try:
+        read_manifest(settings.data_dir / "models" / row.folder)
+    except ModelNotLoaded as reason:
+        log.error("the challenger cannot be promoted: %s", reason)
+        raise Unreadable from reason
     if champion := _with_status(session, ModelStatus.champion):
         _decide(session, champion, ModelStatus.retired, staff)
     _decide(session, row, ModelStatus.champion, staff)

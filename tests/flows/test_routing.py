@@ -530,6 +530,24 @@ def test_a_challenger_that_was_compared_with_another_model_cannot_be_promoted(
     assert "候補を作り直してください" in answer.text
 
 
+def test_a_challenger_whose_files_are_altered_cannot_be_promoted(
+    city: City, challenger: RoutingModel
+) -> None:
+    folder = city.settings.data_dir / "models" / "challenger"
+    folder.unlink()
+    folder.mkdir()
+    for file in CLASSIFIER.iterdir():
+        (folder / file.name).symlink_to(file)
+    (folder / "labels.json").unlink()
+    (folder / "labels.json").write_text("{}")
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    url = f"/supervise/routing/models/{challenger.id}/promote"
+    answer = boss.client.post(url, data={"csrf": boss.csrf})
+    assert answer.status_code == 409
+    assert "今のモデルが振り分けを続けます" in answer.text
+    assert _folder(city) == city.settings.effective_classifier_dir
+
+
 def test_a_champion_that_cannot_be_read_leaves_the_first_model_at_work(
     city: City, challenger: RoutingModel
 ) -> None:
