@@ -149,7 +149,7 @@ def model_facts(session: Session, settings: Settings) -> dict[str, Any]:
     """What training left beside the champion: model, departments and reference; {} without a model."""
     folder = learning.champion_folder(session, settings)
     try:
-        model = read_manifest(folder, only=())["inputs"][: learning.MODEL_NAME]
+        model = read_manifest(folder, only=("labels.json", "metrics.json"))["inputs"][: learning.MODEL_NAME]
         labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
         reference = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["reference"]
     except (OSError, ValueError, KeyError, ModelNotLoaded):

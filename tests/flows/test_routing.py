@@ -530,16 +530,21 @@ def test_a_challenger_that_was_compared_with_another_model_cannot_be_promoted(
     assert "候補を作り直してください" in answer.text
 
 
-def test_a_challenger_whose_files_are_altered_cannot_be_promoted(
-    city: City, challenger: RoutingModel
-) -> None:
-    folder = city.settings.data_dir / "models" / "challenger"
+def _alter(folder: Path) -> None:
+    """A model's folder with one file that a disk or a person has spoilt."""
     folder.unlink()
     folder.mkdir()
     for file in CLASSIFIER.iterdir():
         (folder / file.name).symlink_to(file)
     (folder / "labels.json").unlink()
     (folder / "labels.json").write_text("{}")
+
+
+def test_a_challenger_whose_files_are_altered_cannot_be_promoted(
+    city: City, challenger: RoutingModel
+) -> None:
+    folder = city.settings.data_dir / "models" / "challenger"
+    _alter(folder)
     boss = city.hire("kakaricho", role=Role.supervisor)
     url = f"/supervise/routing/models/{challenger.id}/promote"
     answer = boss.client.post(url, data={"csrf": boss.csrf})
@@ -561,6 +566,20 @@ def test_a_champion_that_cannot_be_read_leaves_the_first_model_at_work(
     found = {finding.what: finding for finding in doctor.examine(city.settings)}
     assert not found["classifier"].ok
     assert not found["organisation"].ok
+
+
+def test_a_champion_with_a_spoilt_file_can_be_taken_back_on_its_page(
+    city: City, challenger: RoutingModel
+) -> None:
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    url = f"/supervise/routing/models/{challenger.id}"
+    boss.client.post(f"{url}/promote", data={"csrf": boss.csrf})
+    _alter(city.settings.data_dir / "models" / "challenger")
+    page = boss.page("/supervise/routing")
+    assert "モデルのファイルを読めません" in page
+    assert f"{url}/roll-back" in page
+    assert city.client.get("/metrics").status_code == 200
+    assert boss.client.post(f"{url}/roll-back", data={"csrf": boss.csrf}).status_code == 200
 
 
 def test_a_worker_that_started_without_a_model_routes_as_soon_as_there_is_one(
