@@ -10,6 +10,9 @@ import yaml
 
 from bot.city import BadCityFile
 
+JAPAN = ZoneInfo("Asia/Tokyo")
+"""Whose days and hours the console goes by."""
+
 
 class Dated(Protocol):
     """What counts from one day to another."""

@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 
 from bot import audit, city, conversations, jobs, outbox
 from bot.articles import passages_of
-from bot.calendar import Calendar, valid_on
+from bot.calendar import JAPAN, Calendar, valid_on
 from bot.db import now
 from bot.errors import (
     CaseChanged,
@@ -921,6 +921,7 @@ def escalate_alarms(session: Session, before: datetime) -> int:
 def visible(staff: Staff) -> sa.ColumnElement[bool]:
     """Condition of the cases this person may see: their department's; the front desk and supervisors all.
 
+    Theirs are those of departments that it took over too: finished cases stay where they ended.
     An emergency that nobody took note of in time is everybody's until somebody does, and then theirs too.
     """
     if staff.role != Role.caseworker or staff.department_id == FRONT_DESK:
@@ -931,7 +932,16 @@ def visible(staff: Staff) -> sa.ColumnElement[bool]:
         & col(Inquiry.acknowledged_by).is_(None)
     )
     heard = col(Inquiry.acknowledged_by) == staff.id
-    return (col(Inquiry.department_id) == staff.department_id) | unheard | heard
+    return col(Inquiry.department_id).in_(_taken_over(staff.department_id)) | unheard | heard
+
+
+def _taken_over(department_id: str) -> sa.Select[Any]:
+    """The department, those that have ended and named it their successor, and so on back (機構改革)."""
+    today = now().astimezone(JAPAN).date()
+    own = sa.select(col(Department.id)).where(col(Department.id) == department_id)
+    known = own.cte("taken_over", recursive=True)
+    ended = sa.select(col(Department.id)).join(known, col(Department.successor_id) == known.c.id)
+    return sa.select(known.union(ended.where(col(Department.valid_to) < today)).c.id)
 
 
 def hold(session: Session, inquiry_ids: Collection[UUID]) -> None:

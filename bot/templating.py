@@ -2,22 +2,20 @@
 
 from datetime import datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from bot.calendar import JAPAN
 from bot.models import EXITS
-
-_JST = ZoneInfo("Asia/Tokyo")
 
 
 def _local(value: datetime | None) -> str:
-    return f"{value.astimezone(_JST):%Y年%-m月%-d日 %H:%M}" if value else ""
+    return f"{value.astimezone(JAPAN):%Y年%-m月%-d日 %H:%M}" if value else ""
 
 
 def short(value: datetime | None) -> str:
     """Month, day and time, as in lists."""
-    return f"{value.astimezone(_JST):%-m/%-d %H:%M}" if value else ""
+    return f"{value.astimezone(JAPAN):%-m/%-d %H:%M}" if value else ""
 
 
 _ACTION_JA = {

@@ -662,6 +662,31 @@ def test_the_staff_of_a_department_that_ended_go_where_its_cases_go(city: City) 
     assert (entry.subject, "general_affairs" in entry.details) == ("staff:kankyo", True)
 
 
+def test_who_took_a_department_over_sees_what_it_has_answered_but_not_before_the_day(city: City) -> None:
+    city.line_says(GARBAGE)
+    city.work()
+    old, new = (city.hire(one, department=one) for one in ("waste_environment", "general_affairs"))
+    _answer(old, city.case())
+    case, lists = city.case(), "/desk?done=1&department=waste_environment"
+
+    def shown(desk: Desk) -> int:
+        return int(desk.client.get(f"/desk/cases/{case.id}").status_code)
+
+    with transaction(city.engine) as session:
+        row = session.get_one(Department, "waste_environment")
+        row.valid_to, row.successor_id = now().date() + timedelta(days=2), "tax"
+        middle = session.get_one(Department, "tax")
+        middle.valid_to, middle.successor_id = now().date() - timedelta(days=9), "general_affairs"
+    assert (shown(old), shown(new)) == (200, 404)
+    assert case.receipt_number not in new.page(lists)
+    _end(city, "waste_environment", "tax")
+    with transaction(city.engine) as session:
+        organisation.reroute(session, now().date(), drafting=True)
+    assert (shown(old), shown(new), shown(city.hire("mizu", department="water"))) == (200, 200, 404)
+    assert case.receipt_number in old.page(lists)
+    assert case.receipt_number in old.page(f"/desk?number={case.receipt_number}")
+
+
 def test_the_articles_of_a_department_that_ended_go_where_its_cases_go_and_still_answer_them(
     city: City,
 ) -> None:
