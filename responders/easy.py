@@ -85,6 +85,16 @@ _ONLY_AS = {
 }
 """What a phrase must stand between to mean what its plain words say."""
 _NO_REQUEST = ("受け付ける", "受付ける", "送る", "配る", "渡す", "届く", "なる", "ある", "決まる", "始まる")
+_LIKE_A_PARTICLE = frozenset(
+    re.findall(
+        r"\S+",
+        "除く 基づく 応じる 応ずる 限る 伴う 含む 含める 通じる 通ずる 対する 関する 代わる 替わる "
+        "先立つ 従う 沿う よる 当たる あたる 際する 準じる 準ずる 加える 経る 踏まえる 合わせる 兼ねる",
+    )
+)
+"""「祝日を除き、電話してください」 asks nobody to 除く."""
+_OF_SOME = re.compile(r"(?:^|、)[^、は]+(?:ため|ので)、.*(?:場合|とき|際|(?:方|人|者|世帯)[はがにも])")
+"""A reason of some cases and no fact: 「署名できないため、代理人が申請する場合は」."""
 _CITY_DOES = ("送付", "発送", "郵送", "通知", "交付", "支給", "配布", "発行", "実施", "開催", "開始", "決定")
 """What the city or nobody does; the citizen who is asked in the same sentence is asked for the rest only."""
 _STAYS_BEHIND = {
@@ -226,7 +236,7 @@ def _has_predicate(item: str) -> bool:
 def _at_because(sentence: str) -> tuple[str, str] | None:
     """「発行しないため、」: a reason; 「防ぐため、」 is an aim and stays."""
     match = _BECAUSE.search(sentence)
-    if not match or _in_brackets(sentence, match.start()):
+    if not match or _in_brackets(sentence, match.start()) or _OF_SOME.search(sentence):
         return None
     first, rest = sentence[: match.start()], "そのため、" + sentence[match.end() :]
     if match["end"] != "ない":
@@ -258,7 +268,8 @@ def _at_copula(sentence: str) -> tuple[str, str] | None:
 
 def _at_request(sentence: str) -> tuple[str, str] | None:
     """「申請し、調査を受けてください。」: two requests."""
-    if not sentence.endswith("ください。"):
+    # 「火をつけ、離れないでください」 asks for neither.
+    if not sentence.endswith("ください。") or sentence.endswith("ないでください。"):
         return None
     tokens = long_tokens(sentence)
     at = 0
@@ -273,9 +284,10 @@ def _at_request(sentence: str) -> tuple[str, str] | None:
             continue
         stem = sentence[: at - len(verb.surface())]
         acts = stem.rsplit("、", 1)[-1]
-        if verb.dictionary_form() in _NO_REQUEST or acts.endswith(_CITY_DOES) or "が" in acts:
+        word = verb.dictionary_form()
+        if word in _LIKE_A_PARTICLE or word in _NO_REQUEST or acts.endswith(_CITY_DOES) or "が" in acts:
             continue
-        return stem + te_form(verb.dictionary_form()) + "ください。", "それから、" + rest
+        return stem + te_form(word) + "ください。", "それから、" + rest
     return None
 
 
