@@ -286,13 +286,13 @@ def _check_rows(normal: str, sources: _Sources) -> Iterator[_Partial]:
     own, passage = facts(normal), sources.passage_of(normal, ALIGNED)
     old = normalise(passage.text) if passage else ""
     for fact in dict.fromkeys([*wrong_rows(normal, own, old, facts(old)), *_borrowed(normal, own, sources)]):
-        yield "wrong_row", fact.surface, True, f"「{fact.surface}」は、記事では別の項目の数字です。"
+        yield "wrong_row", fact.surface, True, f"「{fact.surface}」は、記事では別の項目のものです。"
 
 
 def _borrowed(normal: str, own: Sequence[Fact], sources: _Sources) -> Iterator[Fact]:
-    """Numbers that a sentence's own passage does not hold, and that belong to other words in another one."""
-    # Without digits a sentence stays with the passage whose words it uses, whatever number stands in it.
-    likeness = {p: share_of_pairs(_no_digits(normal), _no_digits(p.text)) for p in sources.passages}
+    """Numbers and weekdays that a sentence's own passage does not hold: of other words in another one."""
+    # Without them a sentence stays with the passage whose words it uses, whatever number stands in it.
+    likeness = {p: share_of_pairs(_no_values(normal), _no_values(p.text)) for p in sources.passages}
     best = max(likeness.values(), default=0.0)
     if best < ALIGNED:
         return
@@ -304,8 +304,8 @@ def _borrowed(normal: str, own: Sequence[Fact], sources: _Sources) -> Iterator[F
         # Two sentences joined into one bring all numbers of both: none has taken another's place.
         if best < CARRIED and not _replaced(nearest, fact, own):
             continue
-        words = _no_digits(words_before(normal, fact, own))
-        fit = {p: (share_of_pairs(words, _no_digits(p.context)), likeness[p]) for p in likeness}
+        words = _no_values(words_before(normal, fact, own))
+        fit = {p: (share_of_pairs(words, _no_values(p.context)), likeness[p]) for p in likeness}
         if max(fit.values()) > max(fit[p] for p in holders):
             yield fact
 
@@ -322,8 +322,8 @@ def _replaced(passage: Passage, fact: Fact, own: Sequence[Fact]) -> bool:
     return any(unit(other) == unit(fact) and other.value not in said for other in rivals)
 
 
-def _no_digits(text: str) -> str:
-    return re.sub(r"\d+", "", normalise(text))
+def _no_values(text: str) -> str:
+    return re.sub(r"\d+|[月火水木金土日]曜日?[と・]?", "", normalise(text))
 
 
 def _check_municipalities(normal: str, sources: _Sources) -> Iterator[_Partial]:

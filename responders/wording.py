@@ -146,8 +146,8 @@ def wrong_rows(new: str, new_facts: Sequence[Fact], old: str, old_facts: Sequenc
 
 
 def unit(fact: Fact) -> str:
-    """What a fact counts: 円 of 500円; empty for a phone number."""
-    return fact.value.lstrip("第0123456789.:-")
+    """What a fact counts: 円 of 500円; empty for a phone number, one for all weekdays."""
+    return "曜" if fact.kind == "weekday" else fact.value.lstrip("第0123456789.:-")
 
 
 def words_before(normal: str, fact: Fact, all_facts: Sequence[Fact]) -> str:

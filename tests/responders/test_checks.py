@@ -418,6 +418,36 @@ def test_a_number_of_another_cited_sentence_is_a_wrong_row(
     assert [f.text for f in check([changed], cited) if f.kind == "wrong_row" and f.hard] != []
 
 
+WEEK = """|地区|燃えるごみ|古紙|
+|---|---|---|
+|東町|月曜日と木曜日|水曜日|
+|西町|火曜日と金曜日|土曜日|"""
+
+
+@pytest.mark.parametrize(
+    ("source", "wrong", "weekday"),
+    [
+        ("びんは、月曜日に収集します。\n缶は、水曜日に収集します。", "びんは、水曜日に収集します。", "水曜"),
+        ("古紙は月曜日、びんは水曜日に収集します。", "びんは、月曜日に収集します。", "月曜"),
+        (WEEK, "東町の燃えるごみは、火曜日と金曜日です。", "火曜"),
+        (WEEK, "東町の燃えるごみは、水曜日です。", "水曜"),
+        (WEEK, "西町は、燃えるごみ：土曜日、古紙：火曜日と金曜日です。", "土曜"),
+    ],
+)
+def test_a_weekday_of_another_row_or_column_is_a_wrong_row(source: str, wrong: str, weekday: str) -> None:
+    passages = _whole(source)
+    assert check([passage.text for passage in passages], passages) == []
+    assert weekday in [f.text for f in check([wrong], passages) if f.kind == "wrong_row" and f.hard]
+
+
+@pytest.mark.parametrize(
+    "right",
+    ["東町の燃えるごみは、月曜日と木曜日です。", "西町の古紙は、土曜日です。", "古紙は、西町は土曜日です。"],
+)
+def test_a_weekday_of_its_own_row_and_column_is_none(right: str) -> None:
+    assert [f for f in check([right], _whole(WEEK)) if f.hard] == []
+
+
 def test_two_sentences_joined_into_one_have_no_wrong_row(source: list[Passage]) -> None:
     joined = source[2].text.removesuffix("。") + "が、" + source[11].text
     assert [f for f in check([joined], source) if f.kind == "wrong_row"] == []
