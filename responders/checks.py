@@ -226,6 +226,8 @@ def _check_bound(normal: str, fact: Fact, passage: Passage | None, sources: _Sou
             yield from _check_lost_bound(normal, fact, passage, sources)
         return
     if fact.bound in bounds:
+        if own := _bound_of_another(normal, fact, sources):
+            yield "wrong_row", fact.surface + fact.bound, True, f"記事では「{fact.surface}{own}」のことです。"
         return
     side = next((group for group in check_words.OPPOSITE if fact.bound in group), set())
     included = (fact.bound in check_words.WITH_ITSELF) in {
@@ -239,6 +241,36 @@ def _check_bound(normal: str, fact: Fact, passage: Passage | None, sources: _Sou
         hard,
         f"「{text}」は、記事では「{fact.surface}{'・'.join(sorted(bounds))}」です。",
     )
+
+
+def _bound_of_another(normal: str, fact: Fact, sources: _Sources) -> str:
+    """The bound of this number in the passage whose words a sentence uses: 以上 for 「3歳未満は無料です」.
+
+    Empty where the passage has this one too, does not bound the number, or is said with its own as well.
+    """
+    words = _no_limits(normal)
+    likeness = {p: share_of_pairs(words, _no_limits(p.text)) for p in sources.passages}
+    best = max(likeness.values())
+    if best < ALIGNED:
+        return ""
+    side = next((group for group in check_words.OPPOSITE if fact.bound in group), set())
+    held = [_bounds_in(normalise(p.text), fact) for p in likeness if likeness[p] == best]
+    said = _bounds_in("".join(sources.body), fact) if best < CARRIED else _bounds_in(normal, fact)
+    if not side or any(not bounds or bounds & (side | said) for bounds in held):
+        return ""
+    return "・".join(sorted(held[0]))
+
+
+def _bounds_in(normal: str, fact: Fact) -> set[str]:
+    return {o.bound for o in facts(normal) if o.bound and o.kind == fact.kind and _same_value(fact, o)}
+
+
+def _no_limits(text: str) -> str:
+    """A text without its bounded numbers."""
+    normal = normalise(text)
+    for fact in reversed([fact for fact in facts(normal) if fact.bound]):
+        normal = normal[: fact.start] + normal[fact.end :].lstrip().removeprefix(fact.bound)
+    return normal
 
 
 def _adds_a_bound(fact: Fact, sources: _Sources) -> bool:

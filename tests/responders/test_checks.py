@@ -418,6 +418,41 @@ def test_a_number_of_another_cited_sentence_is_a_wrong_row(
     assert [f.text for f in check([changed], cited) if f.kind == "wrong_row" and f.hard] != []
 
 
+AGES = """65歳未満の方は、500円です。
+65歳以上の方は、無料です。
+3歳以上の子どもは、保育料が無料です。
+3歳未満の子どもは、保育料がかかります。"""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "bound"),
+    [
+        ("65歳未満の方は、無料です。", "65歳未満"),
+        ("65歳以上の方は、500円です。", "65歳以上"),
+        ("3歳未満の子どもは、保育料が無料です。", "3歳未満"),
+        ("保育料は、3歳未満の子どもは無料です。", "3歳未満"),
+        ("3歳以上の子どもは、保育料がかかります。", "3歳以上"),
+    ],
+)
+def test_what_the_source_says_of_the_other_side_of_a_bound_is_a_wrong_row(wrong: str, bound: str) -> None:
+    passages = _whole(AGES)
+    assert check([passage.text for passage in passages], passages) == []
+    assert bound in [f.text for f in check([wrong], passages) if f.kind == "wrong_row" and f.hard]
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "65歳以上の方は無料で、65歳未満の方は500円です。",
+        "65歳未満の方は500円ですが、65歳以上の方は無料です。",
+        "無料なのは、65歳以上の方です。",
+        "保育料は、3歳以上の子どもは無料ですが、3歳未満の子どもはかかります。",
+    ],
+)
+def test_both_sides_of_a_bound_may_stand_in_one_sentence(right: str) -> None:
+    assert [f for f in check([right], _whole(AGES)) if f.hard] == []
+
+
 WEEK = """|地区|燃えるごみ|古紙|
 |---|---|---|
 |東町|月曜日と木曜日|水曜日|
