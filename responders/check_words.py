@@ -5,6 +5,8 @@ Texts are normalised by `responders.facts.normalise`.
 
 import re
 
+from responders.wording import UNCERTAIN
+
 FAULT = "不手際|手違い|過ち|誤り|ミス|過失|落ち度|不備|怠慢|怠って|不適切"
 ASSERTION = re.compile(
     "必ず|絶対に|確実に|保証(?:し|いた)|お約束|約束(?:し|いた)|間違いなく|"
@@ -43,8 +45,18 @@ RESTRICTIONS = (
         r"(?<![一-龥])約(?=\d)|およそ|だいたい|大体|(?<=[\d月日間年週分円回人枚件時歳])(?:程度|ほど|[くぐ]らい|前後)"
     ),
     re.compile(r"各(?=\d)|ずつ|それぞれ"),
+    re.compile(UNCERTAIN),
+    re.compile("隔[日週月年]"),
 )
 """Words of one row limit a statement alike: none of them may be lost or added."""
+MUST = re.compile(
+    r"(?:なければ|なくては|ないと)(?:なり|いけ)ません|必要(?:です|で、|[がも]?(?:あり|ござい)ます|[とに]なります)|義務"
+)
+MAY = re.compile(
+    r"でき(?:ます|る)|可能です|いただけます|[てで]も(?:よ[いく]|い[いっ]|かまい|構い|差し支え)|任意"
+)
+ASKS = re.compile(r"ください|下さい|いただきます|お願い|[れた]ば|なら|うえで|上で")
+"""A request obliges too, and a condition says what the rest needs."""
 EITHER = re.compile(
     r"または|又は|もしくは|あるいは|いずれか|どちらか|(?<=[一-龥ァ-ヶー])か(?=[、一-龥ァ-ヶー])"
 )

@@ -524,7 +524,11 @@ def _check_opposites(normal: str, sources: _Sources) -> Iterator[_Partial]:
         return
     old, known = normalise(passage.text), normalise(passage.context)
     group = sources.groups[passage]
-    wrong_words = [*_exchanged(normal, group, old, known), *_joined(normal, group, old)]
+    wrong_words = [
+        *_exchanged(normal, group, old, known),
+        *_joined(normal, group, old),
+        *_obliged(normal, group, old),
+    ]
     for wrong, right in dict.fromkeys([*wrong_words, *_turned(normal, group, old)]):
         yield "opposite", wrong, True, f"「{wrong}」は、記事では「{right}」です。"
 
@@ -543,6 +547,16 @@ def _joined(normal: str, group: str, old: str) -> Iterator[tuple[str, str]]:
     for one, other in ((check_words.EITHER, check_words.BOTH), (check_words.BOTH, check_words.EITHER)):
         lost, new = one.search(old), other.search(normal)
         if lost and new and not one.search(group) and not other.search(old):
+            yield new[0], lost[0]
+
+
+def _obliged(normal: str, group: str, old: str) -> Iterator[tuple[str, str]]:
+    """「できます」 for 「しなければなりません」, or the other way round."""
+    must, may = check_words.MUST, check_words.MAY
+    for one, other, free in ((must, may, group), (may, must, old)):
+        lost, new = one.search(old), other.search(normal)
+        kept = one.search(group) or other.search(old) or check_words.ASKS.search(free)
+        if lost and new and not kept:
             yield new[0], lost[0]
 
 

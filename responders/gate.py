@@ -13,6 +13,7 @@ from responders.knowledge import Passage, split_sentences
 from responders.letters import foul
 from responders.wording import (
     ALIGNED,
+    UNCERTAIN,
     is_noun,
     is_predicate,
     lost_conditions,
@@ -29,6 +30,7 @@ CONDITION_KEPT = 0.75
 """Share of a condition's character pairs that a rewrite must still hold."""
 _WEIGHTY = re.compile(
     r"まで|から|以[上下内外前後降]|未満|(?P<only>のみ|だけ|しか|に限)|"
+    rf"(?P<may>{UNCERTAIN})|"
     r"(?P<or>または|又は|もしくは|あるいは)|かつ|原則|[前後]|[未非無不再否]|"
     r"(?P<about>(?<![一-龥])約(?!束)|およそ|だいたい|大体|ほど|[くぐ]らい|程度)|(?P<each>各|ずつ|それぞれ)|(?P<etc>など|等)|全(?=\d)"
 )

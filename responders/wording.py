@@ -12,6 +12,8 @@ from responders.japanese import pairs, tokens
 
 ALIGNED = 0.6
 """Share of a sentence's character pairs that must stand in one source sentence."""
+UNCERTAIN = "(?:場合|(?<!た)こと|とき|おそれ|恐れ|可能性)[がも](?:(?:あり|ござい)ま(?!した)|ある)|かもしれ"
+"""Without it what the city may do becomes a promise: 「免除される場合があります」."""
 _OBLIGATION = re.compile(
     r"(?:なければ|なくては|ないと)(?:なり|いけ|な[らり]|だめ)(?:ません|ない)?|なく(?:なっ|なり|なる)"
 )
