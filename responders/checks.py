@@ -195,10 +195,19 @@ def _check_facts(normal: str, sources: _Sources) -> Iterator[_Partial]:
             yield from _check_bound(normal, fact, passage, sources)
         elif _is_known(fact, sources.register_facts):
             message = f"{_KIND_JA[fact.kind]}「{fact.surface}」は市のものですが、根拠の記事にはありません。"
-            yield fact.kind, fact.surface, False, message
+            yield fact.kind, fact.surface, _takes_a_place(fact, passage, sources), message
         else:
             message = f"{_KIND_JA[fact.kind]}「{fact.surface}」が根拠の記事にありません。"
             yield fact.kind, fact.surface, True, message
+
+
+def _takes_a_place(fact: Fact, passage: Passage | None, sources: _Sources) -> bool:
+    """Whether the sentence's own passage names another section, or phone, that the draft no longer says."""
+    if passage is None:
+        return False
+    said = facts(sources.groups[passage])
+    meant = (other for other in facts(normalise(passage.text)) if other.kind == fact.kind)
+    return any(not _is_known(other, said) for other in meant)
 
 
 def _is_known(fact: Fact, known: Sequence[Fact]) -> bool:

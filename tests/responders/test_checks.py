@@ -535,9 +535,30 @@ def test_facts_from_the_register_are_named_but_do_not_block(
 ) -> None:
     (finding,) = (f for f in check(["窓口は税務課です。"], source, register) if f.kind == "section")
     assert not finding.hard
-    (finding,) = (f for f in check(["電話は0000-12-3101です。"], source, register) if f.kind == "phone")
+    (finding,) = (f for f in check(["担当は0000-12-3101です。"], source, register) if f.kind == "phone")
     assert not finding.hard
     assert any(f.kind == "phone" and f.hard for f in check(["電話は0000-12-9999です。"], source, register))
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "kind"),
+    [
+        ("税務課(0000-12-3102)", "市民課(0000-12-3102)", "section"),
+        ("税務課(0000-12-3102)", "税務課(0000-12-3101)", "phone"),
+    ],
+)
+def test_another_section_of_the_city_in_its_place_blocks(
+    register: Register, right: str, wrong: str, kind: str
+) -> None:
+    passages = _whole("詳しくは、税務課(0000-12-3102)へお問い合わせください。")
+    changed = passages[0].text.replace(right, wrong)
+    assert kind in [f.kind for f in check([changed], passages, register) if f.hard]
+
+
+def test_another_section_of_the_city_beside_it_does_not_block(register: Register) -> None:
+    passages = _whole("詳しくは、税務課(0000-12-3102)へお問い合わせください。")
+    both = "詳しくは、税務課(0000-12-3102)か市民課(0000-12-3101)へお問い合わせください。"
+    assert [f for f in check([both], passages, register) if f.hard] == []
 
 
 @pytest.mark.parametrize(
