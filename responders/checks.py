@@ -531,7 +531,8 @@ def _check_opposites(normal: str, sources: _Sources) -> Iterator[_Partial]:
     passage = sources.passage_of(normal, ALIGNED)
     if passage is None:
         return
-    old, known = normalise(passage.text), normalise(passage.context)
+    # A title may name both: 「転入届・転出届」.
+    old, known = normalise(passage.text), normalise(passage.said)
     group = sources.groups[passage]
     wrong_words = [
         *_exchanged(normal, group, old, known),
@@ -543,7 +544,7 @@ def _check_opposites(normal: str, sources: _Sources) -> Iterator[_Partial]:
 
 
 def _exchanged(normal: str, group: str, old: str, known: str) -> Iterator[tuple[str, str]]:
-    """Words that no source holds where the source has another one of their row."""
+    """Words that the sentence's own source does not hold where it has another one of their row."""
     for row in check_words.EXCLUSIVE:
         lost = next((m[0] for word in row if (m := word.search(old)) and not word.search(group)), "")
         new = next((m[0] for word in row if (m := word.search(normal)) and not word.search(known)), "")

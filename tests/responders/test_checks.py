@@ -302,6 +302,23 @@ def test_an_opposite_or_another_number_in_kanji_is_noticed_by_both(
     assert [f for f in check([changed], passages) if f.hard] != []
 
 
+@pytest.mark.parametrize(
+    ("title", "sentence", "right", "wrong"),
+    [
+        ("転入届・転出届", "転入届は、14日以内に出してください。", "転入", "転出"),
+        ("本庁舎と分庁舎の窓口", "税金の窓口は、本庁舎の1階です。", "本庁舎", "分庁舎"),
+        ("窓口・郵送での申請", "申請は、平日に窓口で受け付けます。", "窓口", "郵送"),
+    ],
+)
+def test_a_title_that_names_both_excuses_no_opposite(
+    title: str, sentence: str, right: str, wrong: str
+) -> None:
+    passages = [p for p in split_passages(Article("a", title, "x", sentence)) if p.quotable]
+    found = check([sentence.replace(right, wrong)], passages)
+    assert [f.text for f in found if f.kind == "opposite" and f.hard] == [wrong]
+    assert check([sentence], passages) == []
+
+
 @pytest.mark.parametrize(("sentence", "right", "wrong"), QUANTITIES)
 def test_the_model_may_not_make_a_quantity_vague_or_sure(sentence: str, right: str, wrong: str) -> None:
     changed, passages = sentence.replace(right, wrong), _whole(sentence)
