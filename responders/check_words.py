@@ -133,6 +133,9 @@ EXCLUSIVE = tuple(
     )
 )
 """In a row each word shuts the others out; a new one in the place of the source's says something else."""
+ACTORS = frozenset(["市", "市役所", "役所", "職員", "担当者", "本人", "自分", "国", "県", "業者"])
+"""General words, which may yet take the place of those who pay or act by the source."""
+PERSON = re.compile(r"(?:方|人|者|親|主|族|員|業者|会社|世帯|組合|自治会|学校|市|国|県|課)$")
 PREFIXES = "未非無不再"
 PREFIXED = re.compile(rf"[{PREFIXES}](?P<stem>[一-龥]{{2}})")
 SIDE_OF = re.compile(r"(?P<what>\w\w)の?(?<!午)(?P<side>[前後])(?![期半回金])")

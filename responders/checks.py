@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, permutations
 from typing import Any
 
 from responders import check_words
@@ -27,6 +27,7 @@ from responders.wording import (
     nouns,
     predicates,
     restrains,
+    roles,
     share_of_pairs,
     turned,
     unit,
@@ -599,6 +600,26 @@ def _check_swapped(normal: str, sources: _Sources) -> Iterator[_Partial]:
                 yield "swapped", one, True, f"「{one}」についての内容が、記事では「{other}」のものです。"
 
 
+def _check_roles(normal: str, sources: _Sources) -> Iterator[_Partial]:
+    """「市民が市に」 for 「市が市民に」, and 「市が負担します」 for 「所有者が負担します」."""
+    passage = sources.passage_of(normal, ALIGNED)
+    if passage is None:
+        return
+    old, group = normalise(passage.text), sources.groups[passage]
+    meant, said = roles(old), roles(normal)
+    for one, other in permutations([noun for noun in said if noun in meant], 2):
+        gained = (said[one] - meant[one]) & (meant[other] - said[other])
+        lost = (meant[one] - said[one]) & (said[other] - meant[other])
+        if gained and lost:
+            yield "swapped", one, True, f"「{one}」と「{other}」が、記事では逆です。"
+    acting = [noun for noun in meant if "who" in meant[noun] and check_words.PERSON.search(noun)]
+    replaced = next((noun for noun in acting if noun not in group), "")
+    for noun in (noun for noun in said if replaced and noun in check_words.ACTORS):
+        # 市 stands in みなと市 and 市民, too.
+        if "who" in said[noun] and noun not in meant and (len(noun) == 1 or noun not in old):
+            yield "swapped", noun, True, f"「{noun}」は、記事では「{replaced}」です。"
+
+
 def _by_topic(normal: str) -> dict[str, set[str]]:
     """What a text says of each thing that it names with 「は」 or 「が」; "not" where it is denied."""
     found: dict[str, set[str]] = {}
@@ -665,6 +686,7 @@ _CHECKS: tuple[Callable[[str, _Sources], Iterator[_Partial]], ...] = (
     _check_restrictions,
     _check_opposites,
     _check_swapped,
+    _check_roles,
     _check_letters,
     _check_assertions,
     _check_politeness,

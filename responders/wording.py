@@ -32,6 +32,18 @@ _CONDITION = re.compile(
     r"(?:うえで|上で|(?:未満|以上|以下|以内|超)で)$|"
     r"(?:方|人|者|世帯)(?:に限り|のみ|は|が|で)$|^ただし|(?:れば|なら|たら)$"
 )
+_ROLES = {
+    "が": "who",
+    "は": "who",
+    "も": "who",
+    "に": "to",
+    "へ": "to",
+    "から": "from",
+    "より": "from",
+    "を": "what",
+}
+"""What a particle says of the noun before it."""
+_NAMING = ("名詞", "接頭辞", "接尾辞", "代名詞")
 _SEGMENT_END = re.compile(r"[、。，,！？!?\n]")
 _NOUN_KINDS = ("普通名詞", "固有名詞")
 _PREDICATE_KINDS = ("動詞", "形容詞", "形状詞", "副詞", "感動詞", "代名詞")
@@ -208,6 +220,20 @@ def _overlap(one: str, other: str) -> float:
 def nouns(normal: str) -> list[str]:
     """Its nouns as they are written, without those that carry little."""
     return [morpheme.surface() for morpheme in tokens(normal) if is_noun(morpheme)]
+
+
+def roles(normal: str) -> dict[str, set[str]]:
+    """Of each noun, compounds whole, what it is in the sentence: who, to, from, what."""
+    found: dict[str, set[str]] = {}
+    noun = ""
+    for morpheme in tokens(normal):
+        if morpheme.part_of_speech()[0] in _NAMING:
+            noun += morpheme.surface() if morpheme.surface() not in ("お", "ご") else ""
+            continue
+        if noun and morpheme.part_of_speech()[0] == "助詞" and morpheme.surface() in _ROLES:
+            found.setdefault(noun, set()).add(_ROLES[morpheme.surface()])
+        noun = ""
+    return found
 
 
 def naming_words(normal: str) -> list[str]:
