@@ -66,8 +66,11 @@ BOTH = re.compile(
 TO = re.compile(r"[~〜-]\s*$")
 FROM = re.compile(r"(?:\([月火水木金土日]曜?日?\))?\s*[~〜-]")
 """What a mark before a day, or behind it, says."""
-DUE = (re.compile("期限|締め?切|納期|最終日|必着|消印|提出日|納付日"), re.compile("開始|始ま|施行|スタート"))
-"""Words beside a date that say what one of `OPPOSITE` would say."""
+DUE = (
+    re.compile("期限|締め?切|納期|最終日|必着|消印|提出日|納付日|上限|最[大高]|限度|閉[じまめ館庁]|終"),
+    re.compile("開始|始ま|施行|スタート|下限|最[低小]|開[きくいけ館庁]"),
+)
+"""Words beside a number that say what one of `OPPOSITE` would say."""
 WORKDAYS = re.compile(r"月曜日?(?:から|[~〜-])金曜日?")
 ON_WORKDAYS = re.compile(rf"平日|{WORKDAYS.pattern}")
 OTHER_DAYS = re.compile("土曜|日曜|休日|祝")

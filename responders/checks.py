@@ -284,9 +284,9 @@ def _no_limits(text: str) -> str:
 
 
 def _adds_a_bound(fact: Fact, sources: _Sources) -> bool:
-    """Whether a day becomes a beginning or an end that no word beside it in the source tells of."""
+    """Whether a number becomes a beginning or an end that no word beside it in the source tells of."""
     side = next((i for i, group in enumerate(check_words.OPPOSITE) if fact.bound in group), None)
-    if fact.kind != "date" or side is None:
+    if side is None:
         return False
     alike = [o for o in sources.facts if o.kind == fact.kind and _same_value(fact, o)]
     text = sources.text
@@ -294,7 +294,10 @@ def _adds_a_bound(fact: Fact, sources: _Sources) -> bool:
         check_words.TO.search(text, 0, o.start) if side == 0 else check_words.FROM.match(text, o.end)
         for o in alike
     )
-    return not (any(ranged) or any(check_words.DUE[side].search(_around(text, other)) for other in alike))
+    # A range's mark counts above: before its end, or behind its beginning.
+    around = [re.sub("[~〜]", "", _around(text, other)) for other in alike]
+    words = check_words.SIDES[side], check_words.DUE[side]
+    return not (any(ranged) or any(pattern.search(one) for pattern in words for one in around))
 
 
 def _check_lost_bound(normal: str, fact: Fact, passage: Passage, sources: _Sources) -> Iterator[_Partial]:
