@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,16 @@ from classifiers.train import Recipe, is_fresh, train, weigh_ngrams
 def own_data(data_dir: Path, tmp_path: Path) -> Path:
     """A copy of the data, to be changed."""
     return shutil.copytree(data_dir, tmp_path / "data")
+
+
+def test_a_thread_that_waits_frees_its_core() -> None:
+    environment = os.environ | {"OMP_DISPLAY_ENV": "verbose"}
+    environment.pop("GOMP_SPINCOUNT", None)
+    command = [sys.executable, "-c", "import classifiers.train"]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stderr
+    found = [line.strip() for line in said.splitlines() if "GOMP_SPINCOUNT" in line]
+    assert found
+    assert set(found) == {"GOMP_SPINCOUNT = '3000'"}
 
 
 def test_the_folder_holds_everything(trained: Path) -> None:
