@@ -14,7 +14,7 @@ from bot.drafting import Frame, register, stored_passage
 from bot.inquiries import PAST, Checker
 from bot.models import Department, Draft, Inquiry, KnowledgeArticle, Staff
 from bot.privacy import MARKS, bare, find
-from channels.message import utf16_units
+from channels.message import MAX_TEXT_UNITS, utf16_units
 from responders.checks import DOCUMENT, Finding, check, support
 from responders.facts import written_place
 from responders.japanese import tokens
@@ -22,6 +22,8 @@ from responders.knowledge import Passage, split_sentences
 
 _PERSONAL_JA = {"card": "カード番号", "email": "メールアドレス", "phone": "電話番号"}
 _NEEDS_NO_SOURCE = frozenset({"municipality", "glyph", "control_token", "assertion"})
+MOST_UNITS = 2 * MAX_TEXT_UNITS
+"""Of a text that is checked: one twice as long as a message may be is no edit, and would hold up a worker."""
 _MARK = re.compile("|".join(map(re.escape, MARKS.values())))
 
 
@@ -65,6 +67,8 @@ def review(session: Session, frame: Frame, text: str, draft: Draft) -> Review:
 
     A holding text that nobody changed states no fact, so nothing in it needs a source.
     """
+    if too_long := _far_too_long(text):
+        return Review([], too_long)
     inquiry = session.get_one(Inquiry, draft.inquiry_id)
     department = session.get_one(Department, inquiry.department_id)
     text = text.replace("\r\n", "\n")
@@ -96,6 +100,8 @@ def _pages(session: Session, passages: Sequence[Passage]) -> frozenset[str]:
 
 def review_by_hand(session: Session, frame: Frame, text: str, inquiry: Inquiry) -> Review:
     """Check a person's own words, which quote nothing, for what is wrong without any source too."""
+    if too_long := _far_too_long(text):
+        return Review([], too_long)
     department = session.get_one(Department, inquiry.department_id)
     text = text.replace("\r\n", "\n")
     bodies = split_sentences(frame.body_of(text, department, inquiry.receipt_number))
@@ -105,6 +111,13 @@ def review_by_hand(session: Session, frame: Frame, text: str, inquiry: Inquiry) 
     said = [_placed(f, places[f.sentence], text) for f in found]
     personal = _personal(text, own.text, ("card", "email", "phone"))
     return Review([], [*said, *personal, *_staff_names(session, text, "")])
+
+
+def _far_too_long(text: str) -> list[dict[str, Any]]:
+    if (units := utf16_units(text)) <= MOST_UNITS:
+        return []
+    message = f"長すぎるため、点検していません({units}字)。{MAX_TEXT_UNITS}字以内にしてください。"
+    return [_placed(Finding(DOCUMENT, "too_long", f"{units}", True, message), (0, len(text)), text)]
 
 
 def checker(session: Session, frame: Frame) -> Checker:

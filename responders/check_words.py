@@ -15,10 +15,8 @@ ASSERTION = re.compile(
     "(?:[当本]?市|課|当方)(?:側)?(?:の責任|に責任)|"
     rf"(?:[当本]?市|課|職員|担当者?|当方|こちら|私ども|わたくしども)(?:側)?の(?:{FAULT})"
 )
-APOLOGY = re.compile(
-    rf"(?:申し?訳(?=[あごな])|[おご]詫び|おわび|陳謝|謝罪)(?=.*(?:{FAULT}))|"
-    rf"(?:{FAULT}).*?(申し?訳(?=[あごな])|[おご]詫び|おわび|陳謝|謝罪)"
-)
+ADMITS = re.compile(FAULT)
+APOLOGY = re.compile("申し?訳(?=[あごな])|[おご]詫び|おわび|陳謝|謝罪")
 """Regret alone is a courtesy; beside a fault it admits liability."""
 OPPOSITE = (
     {"まで", "以内", "以下", "未満", "以前", "より前", "より下", "に満たない", "より若い"},

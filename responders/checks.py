@@ -94,6 +94,10 @@ class _Sources:
     register_facts: tuple[Fact, ...]
     body: tuple[str, ...]
     """The draft's sentences, normalised: a condition may stand in the sentence before."""
+    whole: str
+    """All of them joined."""
+    bounded: frozenset[tuple[str, str]]
+    """Kind and value of the body's facts that have a limit."""
     nearest: Mapping[str, tuple[Passage | None, float]]
     """Of each of these sentences the passage that shares most with it, and how much."""
     groups: Mapping[Passage, str]
@@ -110,7 +114,10 @@ class _Sources:
             passage, share = nearest[sentence]
             if passage and share >= UNSUPPORTED_BELOW:
                 groups[passage] = groups.get(passage, "") + sentence
-        return cls(tuple(passages), facts(text), text, register, own, said, nearest, groups)
+        limits = (fact for sentence in said for fact in facts(sentence))
+        bounded = frozenset((f.kind, f.value) for f in limits if f.bound in check_words.NEEDED_BOUNDS)
+        whole = "".join(said)
+        return cls(tuple(passages), facts(text), text, register, own, said, whole, bounded, nearest, groups)
 
     def passage_of(self, sentence: str, least: float) -> Passage | None:
         """The passage that a sentence of the body says, if it shares at least so much with it."""
@@ -229,6 +236,9 @@ def _same_value(fact: Fact, other: Fact) -> bool:
     return fact.value == other.value
 
 
+_BLANKS = re.compile(r"\s*")
+
+
 def _check_bound(normal: str, fact: Fact, passage: Passage | None, sources: _Sources) -> Iterator[_Partial]:
     bounds = {o.bound for o in sources.facts if o.kind == fact.kind and _same_value(fact, o)}
     if not fact.bound:
@@ -258,29 +268,40 @@ def _bound_of_another(normal: str, fact: Fact, sources: _Sources) -> str:
 
     Empty where the passage has this one too, does not bound the number, or is said with its own as well.
     """
-    words = _no_limits(normal)
-    likeness = {p: share_of_pairs(words, _no_limits(p.text)) for p in sources.passages}
-    best = max(likeness.values())
+    best, likest = _likest(_no_limits(normal), sources.passages)
     if best < ALIGNED:
         return ""
     side = next((group for group in check_words.OPPOSITE if fact.bound in group), set())
-    held = [_bounds_in(normalise(p.text), fact) for p in likeness if likeness[p] == best]
-    said = _bounds_in("".join(sources.body), fact) if best < CARRIED else _bounds_in(normal, fact)
+    held = [_bounds_in(normalise(p.text), fact) for p in likest]
+    said = _bounds_in(sources.whole if best < CARRIED else normal, fact)
     if not side or any(not bounds or bounds & (side | said) for bounds in held):
         return ""
     return "・".join(sorted(held[0]))
+
+
+@lru_cache(maxsize=100)
+def _likest(words: str, passages: tuple[Passage, ...]) -> tuple[float, list[Passage]]:
+    """How much of the words the likest passages hold, and which they are; limits do not count."""
+    likeness = {p: share_of_pairs(words, _no_limits(p.text)) for p in passages}
+    best = max(likeness.values(), default=0.0)
+    return best, [p for p in passages if likeness[p] == best]
 
 
 def _bounds_in(normal: str, fact: Fact) -> set[str]:
     return {o.bound for o in facts(normal) if o.bound and o.kind == fact.kind and _same_value(fact, o)}
 
 
+@lru_cache(maxsize=4_000)
 def _no_limits(text: str) -> str:
     """A text without its bounded numbers."""
     normal = normalise(text)
-    for fact in reversed([fact for fact in facts(normal) if fact.bound]):
-        normal = normal[: fact.start] + normal[fact.end :].lstrip().removeprefix(fact.bound)
-    return normal
+    parts, at = list[str](), 0
+    for fact in (fact for fact in facts(normal) if fact.bound):
+        parts.append(normal[at : fact.start])
+        blanks = _BLANKS.match(normal, fact.end)
+        at = blanks.end() if blanks else fact.end
+        at += len(fact.bound) if normal.startswith(fact.bound, at) else 0
+    return "".join([*parts, normal[at:]])
 
 
 def _adds_a_bound(fact: Fact, sources: _Sources) -> bool:
@@ -309,10 +330,7 @@ def _check_lost_bound(normal: str, fact: Fact, passage: Passage, sources: _Sourc
     side = next(
         words for words, group in zip(check_words.SIDES, check_words.OPPOSITE, strict=True) if bound in group
     )
-    elsewhere = (
-        o for sentence in sources.body for o in facts(sentence) if o.bound in check_words.NEEDED_BOUNDS
-    )
-    if any(o.kind == fact.kind and o.value == fact.value for o in elsewhere):
+    if (fact.kind, fact.value) in sources.bounded:
         return
     if not side.search(_around(normal, fact)):
         message = f"記事では「{fact.surface}{bound}」です。「{bound}」が抜けています。"
@@ -349,7 +367,7 @@ def _borrowed(normal: str, own: Sequence[Fact], sources: _Sources) -> Iterator[F
         # Two sentences joined into one bring all numbers of both: none has taken another's place.
         if best < CARRIED and not _replaced(nearest, fact, own):
             continue
-        words = _no_values(words_before(normal, fact, own))
+        words = _no_values(words_before(normal, fact))
         fit = {p: (share_of_pairs(words, _no_values(p.context)), likeness[p]) for p in likeness}
         if max(fit.values()) > max(fit[p] for p in holders):
             yield fact
@@ -367,6 +385,7 @@ def _replaced(passage: Passage, fact: Fact, own: Sequence[Fact]) -> bool:
     return any(unit(other) == unit(fact) and other.value not in said for other in rivals)
 
 
+@lru_cache(maxsize=4_000)
 def _no_values(text: str) -> str:
     return re.sub(r"\d+|[月火水木金土日]曜日?[と・]?", "", normalise(text))
 
@@ -645,7 +664,7 @@ def _check_letters(normal: str, sources: _Sources) -> Iterator[_Partial]:
 
 def _check_assertions(normal: str, sources: _Sources) -> Iterator[_Partial]:
     said = [found[0] for found in check_words.ASSERTION.finditer(normal)]
-    said += [found[1] or found[0] for found in check_words.APOLOGY.finditer(normal)]
+    said += check_words.APOLOGY.findall(normal) if check_words.ADMITS.search(normal) else []
     for word in dict.fromkeys(said):
         if word not in sources.text:
             asked = "断定、約束、責任を認める言葉、法的な判断でないか確かめてください。"

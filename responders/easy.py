@@ -182,15 +182,15 @@ def _noted(body: str) -> Iterator[tuple[str, str]]:
 
 def _shorten(sentence: str) -> Iterator[str]:
     """Step 1: a list for an enumeration, two sentences for two facts."""
-    if rows := _as_list(sentence):
-        yield from rows
-        return
-    for joint in (_at_because, _at_but, _at_copula, _at_request):
-        if parts := joint(sentence):
-            yield parts[0]
-            yield from _shorten(parts[1])
+    joints = (_at_because, _at_but, _at_copula, _at_request)
+    while not (rows := _as_list(sentence)):
+        parts = next(filter(None, (joint(sentence) for joint in joints)), None)
+        if parts is None:
+            yield sentence
             return
-    yield sentence
+        first, sentence = parts
+        yield first
+    yield from rows
 
 
 def _as_list(sentence: str) -> list[str]:

@@ -17,6 +17,8 @@ _UNIT = (
 )
 _SENTENCE = 400
 _KANJI = "〇零一二三四五六七八九十百千"
+# Without an end each numeral of a run would read the whole run anew.
+_RUN = rf"[{_KANJI}]{{1,40}}+"
 _KANJI_UNIT = (
     "円|割|倍|[かヶカヵ箇][月所]|週|日(?![常程町]|市(?![民役内外長税]))|月|年|人|名|世帯|回|歳|才|枚|個|階|号|丁目|件|"
     "平方|メートル|キロ|グラム|級|通(?![り常知行学報])|冊|本(?![化松木庁部人])|台(?![帳風所])|点|袋|箱|匹|頭(?!町)|泊|"
@@ -28,30 +30,33 @@ _KANJI_NUMBER = re.compile(
             # Words whose numeral counts nothing: 万一台風が, 同一世帯, 市内一円, 千歳市.
             rf"(?P<word>(?<![\d{_KANJI}])万一|[同統単唯均画専随]一|第三者|(?<=[市区町村県内])一円|一期一会|"
             r"千歳|四万十)",
-            rf"(?<=第)[{_KANJI}]++",
-            rf"(?<!\d)[{_KANJI}]++(?=[万億]|{_KANJI_UNIT}|パーセント)",
+            rf"(?<=第){_RUN}",
+            rf"(?<!\d){_RUN}(?=[万億]|{_KANJI_UNIT}|パーセント)",
             # 一時, 一番, 十分, 一部 and 一種 are words too: they count only beside other number signs.
-            rf"(?:[二三四五六七八九十][{_KANJI}]*+|零)(?=時(?![的期点])|[部番]|種(?!町))",
+            rf"(?:[二三四五六七八九十][{_KANJI}]{{0,40}}+|零)(?=時(?![的期点])|[部番]|種(?!町))",
             # 第二・四火曜日.
-            rf"(?<=[{_KANJI}\d][・、])[{_KANJI}]++(?=[・、][{_KANJI}]|[月火水木金土日]曜)",
+            rf"(?<=[{_KANJI}\d][・、]){_RUN}(?=[・、][{_KANJI}]|[月火水木金土日]曜)",
             r"(?<=午[前後])一(?=時)|一(?=時(?:から|まで|半))",
-            rf"(?<=時)[{_KANJI}]++(?=分)|[{_KANJI}]++(?=分(?:間|以内|おき|ごと|の[{_KANJI}\d]))",
+            rf"(?<=時){_RUN}(?=分)|{_RUN}(?=分(?:間|以内|おき|ごと|の[{_KANJI}\d]))",
             r"(?:[二三四五六七八九]十[一二三四五六七八九]?|十[一二三四五六七八九])(?=分(?!の))",
-            rf"(?<=[{_KANJI}\d]分の)[{_KANJI}]++(?![部般時定種])",
+            rf"(?<=[{_KANJI}\d]分の){_RUN}(?![部般時定種])",
             r"(?<=要介護|要支援)[一二三四五]|(?<=支援区分)[一二三四五六]",
             r"[〇零一二三四五六七八九]{2,5}(?=-)|(?<=-)[〇零一二三四五六七八九]{2,4}",
         )
     )
 )
 _MIXED = re.compile(rf"(?<![\d.百千])(?:\d{{1,4}}[百千]){{1,3}}\d{{0,3}}(?=[万億]|{_KANJI_UNIT})")
-_BIG = re.compile(r"(?:(\d+(?:\.\d+)?)億)?(?:(\d+(?:\.\d+)?)万)(?:(\d{1,2})千|(\d{1,4}))?|(\d+(?:\.\d+)?)億")
+_DECIMAL = r"\d++(?:\.\d++)?+"
+_BIG = re.compile(
+    rf"(?<!\d)(?:(?:({_DECIMAL})億)?({_DECIMAL})万(?:(\d{{1,2}})千|(\d{{1,4}}))?|({_DECIMAL})億)"
+)
 _COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _URL = re.compile(
     r"(?:https?://|www\.)[\w.~:/?#\[\]@!$&'()*+,;=%-]+|(?<![\w@.-])[a-zA-Z0-9-]+(?:\.[a-zA-Z0-9-]+)*"
     r"\.(?:jp|com|net|org|info|biz|io|example)\b(?:/[\w.~:/?#@!$&'*+,;=%-]*)?",
     re.ASCII,
 )
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", re.ASCII)
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++@[\w-]+(?:\.[\w-]+)+", re.ASCII)
 _DASH = "-‐‑‒–—―−ーｰ－"
 _PHONE = re.compile(
     rf"(?<!\d)(?:\+81[{_DASH} ]?\d{{1,4}}|\(?0\d{{1,4}}\)?)[{_DASH}( )]{{0,2}}\d{{1,4}}[{_DASH}) ]{{1,2}}"
@@ -65,7 +70,7 @@ _MONTH_DAY = re.compile(
     r"(?<![\d/])(?P<m>1[0-2]|0?[1-9])(?:月\s*(?P<d>[0-3]?\d)日|/(?P<d2>[0-3]?\d)(?![\d/月])|月(?!額|間|曜|\d))"
 )
 _TIME = re.compile(
-    r"(?P<half>午前|午後|AM|PM)?\s*(?<!\d)(?P<h>[0-2]?\d)(?:時(?!間)(?:(?P<min>[0-5]?\d)分|(?P<mid>半))?"
+    r"(?:(?P<half>午前|午後|AM|PM)\s*+)?(?<!\d)(?P<h>[0-2]?\d)(?:時(?!間)(?:(?P<min>[0-5]?\d)分|(?P<mid>半))?"
     r"|:(?P<min2>[0-5]\d))(?!\d)"
 )
 _NUMBER = re.compile(rf"第?\d+(?:\.\d+)?\s*(?P<unit>(?![日月]曜)(?:{_UNIT}))?")
@@ -80,7 +85,7 @@ _SAME_MONTH = re.compile(
     r"(?=[0-3]?\d日(?:まで|[()、。」]|に|です|$))"
 )
 _WEEKDAY_LETTER = re.compile("[月火水木金土日]")
-_FRACTION = re.compile(r"(?P<below>\d+)分の(?P<above>\d+)")
+_FRACTION = re.compile(r"(?<!\d)(?P<below>\d++)分の(?P<above>\d++)")
 _BOUND = re.compile(
     r"\s*(?:\([^)]{0,8}\))?"
     r"(?P<bound>まで|以内|以下|未満|以前|より前|より下|から|以上|以降|以後|超|を超え|より後|より上|に満たない|より若い|"
@@ -88,7 +93,8 @@ _BOUND = re.compile(
 )
 _NAME = "[一-龥々ァ-ヶーA-Za-z]"
 _SECTION = re.compile(
-    rf"(?:こども|すこやか|くらし|まちづくり|みどり)?{_NAME}{{1,8}}?(?:て[一-龥々]{{1,4}}?)?{_NAME}{{0,8}}?"
+    r"(?:こども|すこやか|くらし|まちづくり|みどり)?"
+    rf"(?:{_NAME}{{1,16}}?|{_NAME}{{1,8}}+て[一-龥々]{{1,4}}?{_NAME}{{0,8}}?)"
     r"(?:課|係|センター|支所|出張所|事務所|事務局|(?:相談|支援|対策|推進)室|保健所|警察署|消防署|税務署|役所|役場|"
     r"図書館|公民館|会館|支局|法務局|年金機構|協議会|委員会|公社)(?![一-龥々])"
 )
@@ -227,8 +233,13 @@ def _number(match: re.Match[str]) -> str:
     unit = match["unit"] or ""
     digits = match[0].removesuffix(unit).strip().removeprefix("第")
     whole, _, part = digits.partition(".")
-    value = (whole.lstrip("0") or "0") + (f".{part.rstrip('0')}" if part.rstrip("0") else "")
+    value = _without_zeros(whole) + (f".{part.rstrip('0')}" if part.rstrip("0") else "")
     return ("第" if match[0].startswith("第") else "") + value + _UNIT_NAMES.get(unit, unit)
+
+
+def _without_zeros(digits: str) -> str:
+    # int() refuses more than 4,300 digits.
+    return digits.lstrip("0") or "0"
 
 
 def _section(match: re.Match[str]) -> str:
@@ -260,7 +271,7 @@ _READERS = (
     ("email", _EMAIL, lambda m: m[0].lower()),
     ("url", _URL, _url),
     ("phone", _PHONE, _phone),
-    ("number", _FRACTION, lambda m: f"{int(m['above'])}/{int(m['below'])}"),
+    ("number", _FRACTION, lambda m: f"{_without_zeros(m['above'])}/{_without_zeros(m['below'])}"),
     ("date", _DATE, _date),
     ("date", _MONTH_DAY, _month_day),
     ("time", _TIME, _time),

@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 from responders.errors import ModelError
@@ -28,7 +29,7 @@ BUNDLED: frozenset[Language] = frozenset()
 """Languages that the bundled model translates well enough to be offered; see docs/decisions/0012."""
 _ERAS = {"令和": 2018, "平成": 1988, "昭和": 1925}
 _DIGITS = {c: i for i, c in enumerate("〇一二三四五六七八九")}
-_URL = re.compile(r"https?://[\x21-\x7e]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+", re.ASCII)
+_URL = re.compile(r"https?://[\x21-\x7e]+|(?<![\w.+-])[\w.+-]++@[\w-]+(?:\.[\w-]+)+", re.ASCII)
 _PHONE = re.compile(
     r"(?<!\d)(?:\+81[ -]?\d|\(?0\d)\d{0,3}\)?[-– ]\d{1,4}[-– ]\d{3,4}(?!\d)|(?<!\d)0\d{9,10}(?!\d)"
 )
@@ -197,14 +198,14 @@ def differing_facts(japanese: str, foreign: str, language: str) -> tuple[list[st
     said, meant = _facts(foreign, language), _facts(japanese, "ja")
     missing = list((meant - said).elements())
     extra = list((said - meant).elements())
-    folded = foreign.lower()
-    by_word = _WORDS.get(language, {})
-    for value in [*missing]:
-        spelled = by_word.get(value, ())
-        bounded = language not in ("zh", "ko")
-        if any(re.search(rf"(?<!\w){w}(?!\w)" if bounded else w, folded) for w in spelled):
-            missing.remove(value)
-    return missing, extra
+    spelled = {value for value in {*missing} if _stands_in_words(value, foreign.lower(), language)}
+    return [value for value in missing if value not in spelled], extra
+
+
+def _stands_in_words(value: str, folded: str, language: str) -> bool:
+    bounded = language not in ("zh", "ko")
+    words = _WORDS.get(language, {}).get(value, ())
+    return any(re.search(rf"(?<!\w){w}(?!\w)" if bounded else w, folded) for w in words)
 
 
 def place_of(fact: str, text: str, language: str) -> tuple[int, int]:
@@ -217,6 +218,7 @@ def place_of(fact: str, text: str, language: str) -> tuple[int, int]:
     return 0, len(text)
 
 
+@lru_cache(maxsize=2_000)
 def _facts(text: str, language: str) -> Counter[str]:
     plain = "".join(_ascii_digit(c) for c in unicodedata.normalize("NFKC", text))
     found: Counter[str] = Counter()
@@ -270,7 +272,7 @@ def _hour(match: re.Match[str]) -> str:
 def _big_numbers(text: str) -> str:
     """15万8000, 10만 → plain digits; 三, 十 of a Japanese number beside its unit too."""
     text = re.sub(
-        r"(\d+(?:\.\d+)?)\s*[万만](?:\s*(\d{1,4}))?",
+        r"(?<!\d)(\d++(?:\.\d++)?+)\s*+[万만](?:\s*(\d{1,4}))?",
         lambda m: f"{float(m[1]) * 10_000 + int(m[2] or 0):.0f}",
         text,
     )

@@ -4,10 +4,12 @@ Texts are normalised by `responders.facts.normalise`.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from responders.facts import Fact, normalise
+from responders.facts import Fact, facts, normalise
 from responders.japanese import pairs, tokens
 
 ALIGNED = 0.6
@@ -76,8 +78,13 @@ def without_courtesy(normal: str) -> str:
 
 def share_of_pairs(sentence: str, source: str) -> float:
     """Share of a sentence's character pairs that stand in another text, 0 to 1."""
-    own = pairs(without_courtesy(normalise(sentence)))
-    return len(own & pairs(without_courtesy(normalise(source)))) / len(own) if own else 0.0
+    own = _plain_pairs(sentence)
+    return len(own & _plain_pairs(source)) / len(own) if own else 0.0
+
+
+@lru_cache(maxsize=4_000)
+def _plain_pairs(text: str) -> frozenset[str]:
+    return pairs(without_courtesy(normalise(text)))
 
 
 def negations(normal: str) -> int:
@@ -146,14 +153,14 @@ def wrong_rows(new: str, new_facts: Sequence[Fact], old: str, old_facts: Sequenc
         rivals = [other for other in old_facts if other.kind == fact.kind and unit(other) == unit(fact)]
         if fact.kind == "section" or len({other.value for other in rivals}) < 2:
             continue
-        rows = {other: row_of(old, other, old_facts) for other in rivals}
-        this, another = _rows_named(row_of(new, fact, new_facts), fact, rows)
+        rows = {other: row_of(old, other) for other in rivals}
+        this, another = _rows_named(row_of(new, fact), fact, rows)
         if another > this:
             yield fact
         if another != this:
             continue
-        here = words_before(new, fact, new_facts)
-        near = {id(other): _overlap(here, words_before(old, other, old_facts)) for other in rivals}
+        here = words_before(new, fact)
+        near = {id(other): _overlap(here, words_before(old, other)) for other in rivals}
         own = max((near[id(other)] for other in rivals if other.value == fact.value), default=0.0)
         if here and max(near.values()) >= max(own + 0.34, ALIGNED):
             yield fact
@@ -164,35 +171,54 @@ def unit(fact: Fact) -> str:
     return "曜" if fact.kind == "weekday" else fact.value.lstrip("第0123456789.:-")
 
 
-def words_before(normal: str, fact: Fact, all_facts: Sequence[Fact]) -> str:
+@lru_cache(maxsize=20_000)
+def words_before(normal: str, fact: Fact) -> str:
     """The words a number belongs to: back to the last number of its unit, at most 14 characters."""
-    alike = [other.end for other in all_facts if other.end <= fact.start and unit(other) == unit(fact)]
-    words = normal[max([*alike, fact.start - 14, 0]) : fact.start]
+    least = max(fact.start - 14, 0)
+    alike = (other.end for other in _facts_before(normal, fact, least) if unit(other) == unit(fact))
+    words = normal[max([*alike, least]) : fact.start]
     words = re.split(r"[。\n]", words)[-1]
     return re.sub(r"^(?:円|で|、|・|,|\s|は|が|から|まで)+|[はがをの、:：\s(]+$", "", words)
 
 
-def row_of(normal: str, fact: Fact, all_facts: Sequence[Fact]) -> str:
+def _facts_before(normal: str, fact: Fact, least: int = 0) -> Iterator[Fact]:
+    """The facts in front of one, from the last to the first that does not end before a place."""
+    found = facts(normal)
+    for other in reversed(found[: bisect_right(found, fact.start, key=lambda one: one.end)]):
+        if other.end < least:
+            return
+        yield other
+
+
+def row_of(normal: str, fact: Fact) -> str:
     """What names the row of a number: たんす of 「手数料は、いすが300円、たんすが1,200円」.
 
     What follows in brackets names it too, and the end of a range has the row of its beginning. Empty where
     nothing does.
     """
+    named, begins = _own_row(normal, fact)
+    return _own_row(normal, begins)[0] if begins else named
+
+
+@lru_cache(maxsize=20_000)
+def _own_row(normal: str, fact: Fact) -> tuple[str, Fact | None]:
+    """What names a number, or the beginning of the range that it ends."""
     if after := _IN_BRACKETS.match(normal, fact.end):
-        return after[1]
-    beside = [other for other in all_facts if other.end <= fact.start]
-    words = _PER.sub("", words_before(normal, fact, all_facts))
-    while beside and words.endswith(beside[-1].surface):  # 1通 of 「窓口では1通300円」
-        words = words.removesuffix(beside.pop().surface)
+        return after[1], None
+    words = _PER.sub("", words_before(normal, fact))
+    beside = _facts_before(normal, fact)
+    while (last := next(beside, None)) and words.endswith(last.surface):  # 1通 of 「窓口では1通300円」
+        words = words.removesuffix(last.surface)
     named, part = "", ""
     for morpheme in [*tokens(words), None]:
         if morpheme is None or _parts(morpheme):
             named, part = (part if len(part) > 1 and nouns(part) else named), ""
         else:
             part += morpheme.surface()
-    alike = [other for other in beside if other.kind == fact.kind and unit(other) == unit(fact)]
-    ends_range = bool(alike) and _RANGE.fullmatch(normal[alike[-1].end : fact.start]) is not None
-    return row_of(normal, alike[-1], all_facts) if not named and ends_range else named
+    left = [] if named or last is None else [last, *beside]
+    begins = next((o for o in left if o.kind == fact.kind and unit(o) == unit(fact)), None)
+    ends_range = begins is not None and _RANGE.fullmatch(normal, begins.end, fact.start)
+    return named, begins if ends_range else None
 
 
 def _parts(morpheme: Any) -> bool:  # noqa: ANN401

@@ -211,6 +211,15 @@ def test_plain_words_of_a_person_need_no_confirmation(city: City, desk: Desk) ->
     assert desk.post(city.case(), "write", form).status_code == 303
 
 
+def test_a_text_far_beyond_what_line_takes_is_not_checked(city: City, desk: Desk) -> None:
+    form = _with_lies(city, desk, *[f"{n}円以内なら{n + 1}円まで。" for n in range(2_000)])
+    piece = unescape(desk.post(city.case(), "check", form).text)
+    assert "長すぎるため、点検していません" in piece
+    assert "根拠" not in piece
+    refused = desk.post(city.case(), "approve", form | {"confirmed": KEY.findall(piece)})
+    assert "長すぎます" in unescape(refused.text)
+
+
 def test_a_verbatim_draft_needs_no_confirmation(city: City, desk: Desk) -> None:
     form = _with_lies(city, desk)
     assert not KEY.findall(desk.post(city.case(), "check", form).text)

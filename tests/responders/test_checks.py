@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from responders import checks
 from responders.checks import Register, check
 from responders.facts import facts, normalise, written_place
 from responders.gate import strict_gate
 from responders.knowledge import Article, Passage, read_folder, split_passages, split_sentences
 from responders.letters import strip_control_tokens
+from responders.translate import differing_facts
+from responders.wording import share_of_pairs
 
 RULES = """市外からみなと市に引っ越してきたときは、引っ越した日から14日以内に転入届を市民課に出してください。
 住民票の写しの手数料は、窓口では1通300円、コンビニでは1通200円です。
@@ -712,6 +715,34 @@ def test_the_citys_own_articles_raise_no_alarm() -> None:
     for article in articles:
         quotable = [passage for passage in split_passages(article) if passage.quotable]
         assert check([passage.text for passage in quotable], quotable) == [], article.id
+
+
+@pytest.mark.parametrize(
+    "run", ["9", "1.", "一", "十一", "第十", " ", "a", "a@", "課", "9分の", "月・", "一、"]
+)
+def test_a_long_run_is_read_once(run: str) -> None:
+    # Read anew from each of its characters, it would take hours.
+    text = run * (200_000 // len(run))
+    facts(normalise(text))
+    differing_facts(text, text, "en")
+
+
+def test_many_limits_compare_a_sentence_no_oftener_than_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    passages = _whole("手数料は、1通300円以内です。\n窓口は、9時から17時までです。")
+    compared = list[str]()
+
+    def counted(sentence: str, source: str) -> float:
+        compared.append(sentence)
+        return share_of_pairs(sentence, source)
+
+    monkeypatch.setattr(checks, "share_of_pairs", counted)
+    counts = list[int]()
+    for most in (3, 300):
+        compared.clear()
+        check(["手数料は、" + "か".join(f"{n}円以内" for n in range(300, 300 + most)) + "です。"], passages)
+        counts.append(len(compared))
+    few, many = counts
+    assert many == few
 
 
 def test_empty_and_too_long_texts_block(source: list[Passage]) -> None:
