@@ -43,8 +43,8 @@ class ReviewedSentence:
 class Review:
     """The checks of one text, in reading order.
 
-    A finding is a `responders.checks.Finding` as a dictionary with ``key`` (same words, same fault: same
-    key), ``start`` and ``end`` (UTF-16 units in the whole text, as a browser counts).
+    A finding is a `responders.checks.Finding` as a dictionary with ``key`` (same words, same place, same
+    fault: same key), ``start`` and ``end`` (UTF-16 units in the whole text, as a browser counts).
     """
 
     sentences: list[ReviewedSentence]
@@ -165,12 +165,11 @@ def _places(text: str, sentences: Sequence[str]) -> Iterator[tuple[int, int]]:
 def _placed(finding: Finding, place: tuple[int, int], text: str) -> dict[str, Any]:
     start, end = place
     # What is missing, such as a condition, has the whole sentence for its place.
-    if finding.text and (exact := text.find(finding.text, start, end)) >= 0:
-        start, end = exact, exact + len(finding.text)
-    elif written := written_place(finding.text, text[start:end]):
+    if written := written_place(finding.text, text[start:end], finding.nth):
         start, end = start + written[0], start + written[1]
     sentence = "" if finding.sentence == DOCUMENT else text[place[0] : place[1]]
-    key = hashlib.sha256(f"{finding.kind}|{finding.text}|{sentence}".encode(errors="replace")).hexdigest()
+    words = f"{finding.text}|{finding.nth}" if finding.nth else finding.text
+    key = hashlib.sha256(f"{finding.kind}|{words}|{sentence}".encode(errors="replace")).hexdigest()
     units = {"start": utf16_units(text[:start]), "end": utf16_units(text[:end])}
     return {**asdict(finding), "key": key[:16], **units}
 

@@ -6,14 +6,14 @@ for the model. The citizen's message is never a source for either.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby, permutations
 from typing import Any
 
 from responders import check_words
 from responders.easy import easy
-from responders.facts import Fact, facts, normalise
+from responders.facts import Fact, facts, normalise, standing
 from responders.japanese import official, tokens
 from responders.knowledge import Passage
 from responders.letters import control_token, odd_glyphs
@@ -81,6 +81,8 @@ class Finding:
     """A hard finding blocks one-click approval."""
     message_ja: str
     """For the caseworker."""
+    nth: int = 0
+    """Which of the places where the words stand in the sentence, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +144,15 @@ def check(
     found = list(_whole_text("".join(body_sentences)))
     for number, normal in enumerate(sources.body):
         for one_check in _CHECKS:
-            found += (Finding(number, *rest) for rest in one_check(normal, sources))
+            found += (_finding(number, normal, *rest) for rest in one_check(normal, sources))
     return found
+
+
+def _finding(number: int, normal: str, kind: str, words: str | Fact, hard: bool, message: str) -> Finding:
+    if isinstance(words, str):
+        return Finding(number, kind, words, hard, message)
+    before = [at for at in standing(words.surface, normal) if at < words.start]
+    return Finding(number, kind, words.surface, hard, message, len(before))
 
 
 def support(sentence: str, passages: Sequence[Passage]) -> tuple[str, tuple[str, ...]]:
@@ -180,8 +189,8 @@ def _whole_text(text: str) -> Iterator[Finding]:
         )
 
 
-_Partial = tuple[str, str, bool, str]
-"""A finding without its sentence's number: kind, text, hard, message_ja."""
+_Partial = tuple[str, str | Fact, bool, str]
+"""A finding without its sentence's number: kind, text or the fact that stands there, hard, message_ja."""
 _KIND_JA = {
     "phone": "電話番号",
     "url": "URL",
@@ -196,17 +205,19 @@ _KIND_JA = {
 
 def _check_facts(normal: str, sources: _Sources) -> Iterator[_Partial]:
     passage = sources.passage_of(normal, ALIGNED)
-    if "平日" in sources.text:
-        normal = check_words.WORKDAYS.sub("平日", normal)
+    workdays = check_words.WORKDAYS.finditer(normal) if "平日" in sources.text else ()
+    known_days = [found.span() for found in workdays]
     for fact in facts(normal):
+        if any(start <= fact.start < end for start, end in known_days):
+            continue
         if _is_known(fact, sources.facts):
             yield from _check_bound(normal, fact, passage, sources)
         elif _is_known(fact, sources.register_facts):
             message = f"{_KIND_JA[fact.kind]}「{fact.surface}」は市のものですが、根拠の記事にはありません。"
-            yield fact.kind, fact.surface, _takes_a_place(fact, passage, sources), message
+            yield fact.kind, fact, _takes_a_place(fact, passage, sources), message
         else:
             message = f"{_KIND_JA[fact.kind]}「{fact.surface}」が根拠の記事にありません。"
-            yield fact.kind, fact.surface, True, message
+            yield fact.kind, fact, True, message
 
 
 def _takes_a_place(fact: Fact, passage: Passage | None, sources: _Sources) -> bool:
@@ -247,20 +258,20 @@ def _check_bound(normal: str, fact: Fact, passage: Passage | None, sources: _Sou
         return
     if fact.bound in bounds:
         if own := _bound_of_another(normal, fact, sources):
-            yield "wrong_row", fact.surface + fact.bound, True, f"記事では「{fact.surface}{own}」のことです。"
+            yield "wrong_row", _with_bound(fact), True, f"記事では「{fact.surface}{own}」のことです。"
         return
     side = next((group for group in check_words.OPPOSITE if fact.bound in group), set())
     included = (fact.bound in check_words.WITH_ITSELF) in {
         bound in check_words.WITH_ITSELF for bound in bounds & side
     }
     hard = bool(side) and not included if bounds - {""} else _adds_a_bound(fact, sources)
-    text = f"{fact.surface}{fact.bound}"
-    yield (
-        "bound",
-        text,
-        hard,
-        f"「{text}」は、記事では「{fact.surface}{'・'.join(sorted(bounds))}」です。",
-    )
+    words = _with_bound(fact)
+    message = f"「{words.surface}」は、記事では「{fact.surface}{'・'.join(sorted(bounds))}」です。"
+    yield "bound", words, hard, message
+
+
+def _with_bound(fact: Fact) -> Fact:
+    return replace(fact, surface=fact.surface + fact.bound)
 
 
 def _bound_of_another(normal: str, fact: Fact, sources: _Sources) -> str:
@@ -334,7 +345,7 @@ def _check_lost_bound(normal: str, fact: Fact, passage: Passage, sources: _Sourc
         return
     if not side.search(_around(normal, fact)):
         message = f"記事では「{fact.surface}{bound}」です。「{bound}」が抜けています。"
-        yield "bound", fact.surface, True, message
+        yield "bound", fact, True, message
 
 
 def _around(normal: str, fact: Fact) -> str:
@@ -349,7 +360,7 @@ def _check_rows(normal: str, sources: _Sources) -> Iterator[_Partial]:
     own, passage = facts(normal), sources.passage_of(normal, ALIGNED)
     old = normalise(passage.text) if passage else ""
     for fact in dict.fromkeys([*wrong_rows(normal, own, old, facts(old)), *_borrowed(normal, own, sources)]):
-        yield "wrong_row", fact.surface, True, f"「{fact.surface}」は、記事では別の項目のものです。"
+        yield "wrong_row", fact, True, f"「{fact.surface}」は、記事では別の項目のものです。"
 
 
 def _borrowed(normal: str, own: Sequence[Fact], sources: _Sources) -> Iterator[Fact]:
@@ -391,7 +402,7 @@ def _no_values(text: str) -> str:
 
 
 def _check_municipalities(normal: str, sources: _Sources) -> Iterator[_Partial]:
-    for name in _municipalities(tokens(normal)):
+    for name in dict.fromkeys(_municipalities(tokens(normal))):
         if name not in sources.text and name not in sources.register.text:
             yield "municipality", name, True, f"ほかの自治体の名前「{name}」があります。"
 
@@ -416,8 +427,8 @@ def _check_names(normal: str, sources: _Sources) -> Iterator[_Partial]:
     """
     morphemes = tokens(check_words.ADDRESS.sub("", normal))
     known = " ".join([sources.text, sources.register.text, *_municipalities(morphemes)])
-    for (what, hard), run in groupby(morphemes, _sort_of_name):
-        name = "".join(m.surface() for m in run)
+    runs = ((sort, "".join(m.surface() for m in run)) for sort, run in groupby(morphemes, _sort_of_name))
+    for (what, hard), name in dict.fromkeys(runs):
         if what and name not in known and not name.isascii():
             yield "name", name, hard, f"{what}と思われる「{name}」が根拠の記事にありません。"
 

@@ -157,19 +157,40 @@ def facts(normal: str) -> tuple[Fact, ...]:
     return tuple(sorted(found, key=lambda fact: fact.start))
 
 
-def written_place(words: str, text: str) -> tuple[int, int] | None:
+def standing(words: str, text: str) -> list[int]:
+    """Where words stand in a text; 300円 does not stand in 1,300円."""
+    front = r"(?<!\d)(?<!\d[,.，．])" if words[:1].isdigit() else ""
+    behind = r"(?![,.，．]?\d)" if words[-1:].isdigit() else ""
+    return [found.start() for found in re.finditer(front + re.escape(words) + behind, text)] if words else []
+
+
+def written_place(words: str, text: str, nth: int = 0) -> tuple[int, int] | None:
     """Where words of the normalised text stand in the text itself: 9999円 for 9,999円.
 
+    Args:
+        words: As they are normalised.
+        text: As it is written; in more than 400 characters words are found only if they are written alike.
+        nth: Which of the places where they stand in the normalised text, from 0.
+
     Returns:
-        Start and end; None when they stand nowhere, or the text is no sentence (over 400 characters).
+        Start and end; None when they stand nowhere.
     """
-    normal = normalise(text[:_SENTENCE])
-    if not words or len(text) > _SENTENCE or (at := normal.find(words)) < 0:
-        return None
-    before, after = normal[:at], normal[at + len(words) :]
-    starts = [i for i in range(len(text) + 1) if normalise(text[:i]) == before]
-    ends = [i for i in range(len(text) + 1) if normalise(text[i:]) == after]
-    return (starts[-1], ends[0]) if starts and ends and starts[-1] < ends[0] else None
+    normal = normalise(text)
+    alike, meant = standing(words, text), standing(words, normal)
+    if len(alike) != len(meant) and nth < len(meant) and len(text) <= _SENTENCE:
+        starts, ends = _cuts(text)
+        start, end = starts.get(normal[: meant[nth]]), ends.get(normal[meant[nth] + len(words) :])
+        if start is not None and end is not None and start < end:
+            return start, end
+    return (alike[nth], alike[nth] + len(words)) if nth < len(alike) else None
+
+
+@lru_cache(maxsize=100)
+def _cuts(text: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Of each normalised beginning of a text where it ends at last, of each end where it begins at first."""
+    places = range(len(text) + 1)
+    starts = {normalise.__wrapped__(text[:i]): i for i in places}
+    return starts, {normalise.__wrapped__(text[i:]): i for i in reversed(places)}
 
 
 def _kanji_value(text: str) -> str:

@@ -211,6 +211,15 @@ def test_plain_words_of_a_person_need_no_confirmation(city: City, desk: Desk) ->
     assert desk.post(city.case(), "write", form).status_code == 303
 
 
+def test_two_equal_faults_have_two_places_and_are_confirmed_one_by_one(city: City, desk: Desk) -> None:
+    form = _with_lies(city, desk, "費用は、19,999円と9,999円と9,999円です。")
+    piece = unescape(desk.post(city.case(), "check", form).text)
+    places = [(int(a), int(b)) for a, b in PLACE.findall(piece)]
+    assert sum(_utf16(form["text"], *place) == "9,999円" for place in set(places)) == 2
+    keys = KEY.findall(piece)
+    assert len(set(keys)) == len(keys)
+
+
 def test_a_text_far_beyond_what_line_takes_is_not_checked(city: City, desk: Desk) -> None:
     form = _with_lies(city, desk, *[f"{n}円以内なら{n + 1}円まで。" for n in range(2_000)])
     piece = unescape(desk.post(city.case(), "check", form).text)

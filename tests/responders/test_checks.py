@@ -830,6 +830,30 @@ def test_a_fact_is_found_as_it_is_written(written: str, fact: str, place: str) -
 
 
 @pytest.mark.parametrize(
+    ("written", "nth", "place"),
+    [
+        ("1,300円と300円です。", 0, 7),
+        ("1300円と300円です。", 0, 6),
+        ("１，３００円と300円です。", 0, 7),
+        ("300円と300円です。", 1, 5),
+        ("三百円と300円です。", 0, 0),
+        ("三百円と300円です。", 1, 4),
+    ],
+)
+def test_each_of_equal_facts_has_its_place_and_no_part_of_a_number_is_one(
+    written: str, nth: int, place: int
+) -> None:
+    start, _ = written_place("300円", written, nth) or (-1, 0)
+    assert start == place
+
+
+def test_the_one_of_two_equal_numbers_that_is_wrong_is_named() -> None:
+    passages = _whole("入場料は、大人が300円、子どもが200円です。")
+    found = check(["入場料は、大人が300円、子どもが300円です。"], passages)
+    assert [(f.text, f.nth) for f in found if f.kind == "wrong_row"] == [("300円", 1)]
+
+
+@pytest.mark.parametrize(
     "word",
     [
         "一部の方", "一時預かり", "十分に", "一般の方", "関係する書類", "一番近い窓口の担当課", "一緒に",
