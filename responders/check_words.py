@@ -69,6 +69,9 @@ DUE = (
     re.compile("開始|始ま|施行|スタート|下限|最[低小]|開[きくいけ館庁]"),
 )
 """Words beside a number that say what one of `OPPOSITE` would say."""
+SLASHED = re.compile(r"(?P<above>[1-9]\d?)/(?P<below>[1-9]\d?)")
+OF_DAYS = {"まで", "から", "以前", "以降", "以後"}
+"""Bounds that nobody gives to a share: 「1/2から」 is a day."""
 WORKDAYS = re.compile(r"月曜日?(?:から|[~〜-])金曜日?")
 ON_WORKDAYS = re.compile(rf"平日|{WORKDAYS.pattern}")
 OTHER_DAYS = re.compile("土曜|日曜|休日|祝")

@@ -98,8 +98,10 @@ class _Sources:
     """The draft's sentences, normalised: a condition may stand in the sentence before."""
     whole: str
     """All of them joined."""
+    said: frozenset[tuple[str, str]]
+    """Kind and value of the body's facts."""
     bounded: frozenset[tuple[str, str]]
-    """Kind and value of the body's facts that have a limit."""
+    """Of those that have a limit."""
     nearest: Mapping[str, tuple[Passage | None, float]]
     """Of each of these sentences the passage that shares most with it, and how much."""
     groups: Mapping[Passage, str]
@@ -109,17 +111,27 @@ class _Sources:
     def of(cls, passages: Sequence[Passage], register: Register, body: Sequence[str]) -> "_Sources":
         text = normalise("\n".join(passage.context for passage in passages))
         own = facts(normalise(register.text))
-        said = tuple(map(normalise, body))
-        nearest = {sentence: _nearest(sentence, passages) for sentence in said}
+        sentences = tuple(map(normalise, body))
+        nearest = {sentence: _nearest(sentence, passages) for sentence in sentences}
         groups: dict[Passage, str] = {}
-        for sentence in said:
+        for sentence in sentences:
             passage, share = nearest[sentence]
             if passage and share >= UNSUPPORTED_BELOW:
                 groups[passage] = groups.get(passage, "") + sentence
-        limits = (fact for sentence in said for fact in facts(sentence))
-        bounded = frozenset((f.kind, f.value) for f in limits if f.bound in check_words.NEEDED_BOUNDS)
-        whole = "".join(said)
-        return cls(tuple(passages), facts(text), text, register, own, said, whole, bounded, nearest, groups)
+        found = [fact for sentence in sentences for fact in _with_fractions(facts(sentence))]
+        return cls(
+            tuple(passages),
+            _with_fractions(facts(text)),
+            text,
+            register,
+            own,
+            sentences,
+            "".join(sentences),
+            frozenset((fact.kind, fact.value) for fact in found),
+            frozenset((fact.kind, fact.value) for fact in found if fact.bound in check_words.NEEDED_BOUNDS),
+            nearest,
+            groups,
+        )
 
     def passage_of(self, sentence: str, least: float) -> Passage | None:
         """The passage that a sentence of the body says, if it shares at least so much with it."""
@@ -210,7 +222,10 @@ def _check_facts(normal: str, sources: _Sources) -> Iterator[_Partial]:
     for fact in facts(normal):
         if any(start <= fact.start < end for start, end in known_days):
             continue
-        if _is_known(fact, sources.facts):
+        share = _as_fraction(fact)
+        if share and _is_known(share, sources.facts) and not _is_known(fact, sources.facts):
+            yield from _check_bound(normal, share, passage, sources)
+        elif _is_known(fact, sources.facts):
             yield from _check_bound(normal, fact, passage, sources)
         elif _is_known(fact, sources.register_facts):
             message = f"{_KIND_JA[fact.kind]}「{fact.surface}」は市のものですが、根拠の記事にはありません。"
@@ -218,6 +233,18 @@ def _check_facts(normal: str, sources: _Sources) -> Iterator[_Partial]:
         else:
             message = f"{_KIND_JA[fact.kind]}「{fact.surface}」が根拠の記事にありません。"
             yield fact.kind, fact, True, message
+
+
+def _with_fractions(found: Sequence[Fact]) -> tuple[Fact, ...]:
+    return (*found, *filter(None, map(_as_fraction, found)))
+
+
+def _as_fraction(fact: Fact) -> Fact | None:
+    """1/2, which is read as the second of January, as the half that it may be as well."""
+    parts = check_words.SLASHED.fullmatch(fact.surface) if fact.kind == "date" else None
+    if parts is None or int(parts["above"]) >= int(parts["below"]) or fact.bound in check_words.OF_DAYS:
+        return None
+    return replace(fact, kind="number", value=fact.surface)
 
 
 def _takes_a_place(fact: Fact, passage: Passage | None, sources: _Sources) -> bool:
@@ -520,11 +547,10 @@ def _check_conditions(normal: str, sources: _Sources) -> Iterator[_Partial]:
     old = normalise(passage.text)
     before = sources.body[: sources.body.index(normal)][-1:]
     lost = list(lost_conditions([sources.groups[passage], *before], old, CONDITION_KEPT))
-    said = {(fact.kind, fact.value) for sentence in sources.body for fact in facts(sentence)}
     limits = (
         fact
-        for fact in facts(old)
-        if fact.bound in check_words.LIMITS and (fact.kind, fact.value) not in said
+        for fact in (_as_fraction(fact) or fact for fact in facts(old))
+        if fact.bound in check_words.LIMITS and (fact.kind, fact.value) not in sources.said
     )
     lost += (fact.surface + fact.bound for fact in limits)
     follows = (passage.article, passage.ordinal + 1)

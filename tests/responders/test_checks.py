@@ -297,6 +297,10 @@ FREER = [
     ("施設の利用には、予約が必要です。", "施設の利用には、予約をしてください。"),
     ("工事の前に、市へ届け出なければなりません。", "工事の前に、市へ届け出ていただく必要があります。"),
     ("費用がかかる場合があります。", "費用がかかることがあります。"),
+    ("補助率は、費用の2分の1です。", "補助率は、費用の1/2です。"),
+    ("補助率は、費用の2分の1以内です。", "補助率は、費用の1/2以内です。"),
+    ("補助率は、費用の1/2以内です。", "補助率は、費用の2分の1以内です。"),
+    ("補助率は、費用の１／２です。", "補助率は、費用の二分の一です。"),
     ("費用がかかる場合があります。", "費用がかかる場合もございます。"),
     (
         "本人は窓口で、代理人は郵送で申請してください。",
@@ -539,6 +543,19 @@ def test_a_weekday_of_its_own_row_and_column_is_none(right: str) -> None:
 def test_two_sentences_joined_into_one_have_no_wrong_row(source: list[Passage]) -> None:
     joined = source[2].text.removesuffix("。") + "が、" + source[11].text
     assert [f for f in check([joined], source) if f.kind == "wrong_row"] == []
+
+
+@pytest.mark.parametrize("wrong", ["1/3", "2/1", "2/3", "3分の1"])
+def test_another_share_is_another_number(wrong: str) -> None:
+    for right in ("1/2", "2分の1"):
+        passages = _whole(f"補助率は、費用の{right}です。")
+        assert [f for f in check([f"補助率は、費用の{wrong}です。"], passages) if f.hard]
+
+
+def test_a_day_is_no_share() -> None:
+    passages = _whole("補助率は2分の1で、受付は4月1日からです。")
+    found = check(["補助率は2分の1で、受付は1/2からです。"], passages)
+    assert [f.text for f in found if f.kind == "date"] == ["1/2"]
 
 
 def test_a_date_without_its_year_says_less_and_nothing_else(source: list[Passage]) -> None:
