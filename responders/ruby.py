@@ -34,6 +34,7 @@ _COUNTERS = {
     "体": "たい", "面": "めん", "級": "きゅう", "頭": "とう", "口": "くち", "時間": "じかん",
     "日間": "にちかん", "年間": "ねんかん", "週間": "しゅうかん", "世帯": "せたい", "丁目": "ちょうめ",
     "種類": "しゅるい", "年度": "ねんど", "万": "まん", "億": "おく",
+    "千": "せん", "千円": "せんえん",
 }  # fmt: skip
 _SET = {
     "何人": "なんにん", "上手": "じょうず", "明日": "あした", "一度": "いちど", "私": "わたし",
@@ -51,15 +52,46 @@ _SET = {
     "七日": "なのか", "十日": "とおか", "二十日": "はつか", "十四日": "じゅうよっか",
     "二十四日": "にじゅうよっか", "七日間": "なのかかん", "十日間": "とおかかん",
     "二十日間": "はつかかん", "奇数月": "きすうづき",
+    "後払い": "あとばらい", "通行止め": "つうこうどめ", "通行止": "つうこうどめ", "出入口": "でいりぐち",
+    "一戸建て": "いっこだて", "一戸建": "いっこだて", "この間": "このあいだ", "便槽": "べんそう",
+    "持出袋": "もちだしぶくろ", "持ち出し袋": "もちだしぶくろ", "聴導犬": "ちょうどうけん",
+    "若しくは": "もしくは", "一か月": "いっかげつ", "六か月": "ろっかげつ", "八か月": "はっかげつ",
+    "十か月": "じゅっかげつ", "一か所": "いっかしょ", "六か所": "ろっかしょ", "八か所": "はっかしょ",
+    "十か所": "じゅっかしょ", "一箇所": "いっかしょ", "償還払い": "しょうかんばらい",
+    "分割払い": "ぶんかつばらい", "一括払い": "いっかつばらい", "二重払い": "にじゅうばらい",
+    "委任払い": "いにんばらい", "回払い": "かいばらい", "一組": "ひとくみ", "一棟": "いっとう",
+    "一晩": "ひとばん", "一辺": "いっぺん", "二通": "につう", "三輪": "さんりん", "中度": "ちゅうど",
+    "人槽": "にんそう", "偶数年": "ぐうすうねん", "奇数年": "きすうねん", "内訳書": "うちわけしょ",
+    "取壊証明書": "とりこわししょうめいしょ", "円玉": "えんだま", "家中": "いえじゅう",
+    "原動機付自転車": "げんどうきつきじてんしゃ", "前々月": "ぜんぜんげつ", "年月": "ねんげつ",
+    "月日": "がっぴ", "雇用主": "こようぬし", "事業主": "じぎょうぬし", "父母": "ふぼ",
+    "空家": "あきや", "要・不要": "よう・ふよう", "願出": "ねがいで", "引込": "ひきこみ",
+    "引込み": "ひきこみ", "盛土": "もりど", "腹痛": "ふくつう",
 }  # fmt: skip
 """Words that the dictionary cuts, or reads, otherwise than people do; longer ones win."""
-_ALONE = {"階": "かい"}
+_ALONE = {"階": "かい", "証": "しょう", "額": "がく", "館": "かん", "園": "えん", "窯": "かま"}
 """Words that read so without a number before them."""
 _MONTH = re.compile(r"(?<!か)月の?$")
 _TO_A_DAY = re.compile(r"から(?:\d+日|末日)まで")
+_BESIDE = tuple(
+    (word, re.compile(behind), re.compile(ahead), reading)
+    for word, behind, ahead, reading in (
+        ("他", "", "の", "ほか"),
+        ("日", "曜$", "", "び"),
+        ("十", "", "分", "じゅっ"),
+        ("分", "[一三四六八十]$", "", "ぷん"),
+        # Behind another noun: 予定日, 営業日; numerals, years and months read a day otherwise.
+        ("日", "(?<![一二三四五六七八九十百千何数年月])(?<=[一-龥])$", "", "び"),
+        ("箱", "^[のをはがもとや、。]?$", "", "はこ"),
+        ("臭い", "", "[やがをはのも、]", "におい"),
+        ("放っ", "", "て[おい]", "ほうっ"),
+        ("空", "", "メール|に[しすなせ]|の(?:容器|缶|びん|ビン|箱|袋|ペットボトル|ボトル|状態|まま)", "から"),
+        ("開い", "(?<!を)$", "て(?:い|お|な|る|$|[、。])", "あい"),
+    )
+)
+"""Words, what ends before them, what begins behind them, and how they are read there."""
 _BETTER = re.compile(r"が(?:便利|安|早|速|高|低|よ|良|い[いっ]|得|簡単|多|少|望まし|安全|有利|楽)")
 _DEGREES = ("早い", "遅い", "高い", "低い", "安い", "多い", "少ない", "長い", "短い", "大きい", "小さい")
-_BEFORE_PUN = tuple("一三四六八十")
 _SET_WORD = re.compile("|".join(sorted(_SET, key=len, reverse=True)))
 
 
@@ -169,14 +201,9 @@ def _reading(surface: str, morpheme: Any, before: list[str], after: str) -> str:
     previous = before[-1] if before else ""
     if surface == "方" and morpheme.part_of_speech()[0] == "名詞":
         return "ほう" if _is_rather(before, after) else "かた"
-    if surface == "他" and after.startswith("の"):
-        return "ほか"
-    if surface == "日" and previous.endswith("曜"):
-        return "び"
-    if surface == "十" and after.startswith("分"):
-        return "じゅっ"
-    if surface == "分" and previous[-1:] in _BEFORE_PUN:
-        return "ぷん"
+    for word, behind, ahead, reading in _BESIDE:
+        if surface == word and behind.search(previous) and ahead.match(after):
+            return reading
     if surface.startswith("行っ") and previous == "を":
         return "おこなっ"
     return _ALONE.get(surface) or _hiragana(morpheme.reading_form())
@@ -214,6 +241,8 @@ def _counter_reading(digits: str, counter: str, morpheme: Any, after: str) -> st
         return "ふん" if digits[-1] in "2579" else "ぷん"
     if counter == "階" and digits[-1] == "3":
         return "がい"
+    if counter.startswith("千") and digits[-1] == "3":
+        return _COUNTERS[counter].replace("せん", "ぜん", 1)
     if counter in ("本", "匹", "杯"):
         first = {"本": "ほ", "匹": "ひ", "杯": "は"}[counter]
         rest = {"本": "ん", "匹": "き", "杯": "い"}[counter]
