@@ -43,6 +43,9 @@ _COPY = re.compile(r"(?:写し|コピー|原本)$")
 _PEOPLE = re.compile(
     r"(?:方|人|者|親|父|母|夫|妻|子|孫|児|民|員|家族|親族|遺族|世帯|姉妹|男性|女性|小学生|中学生|学生|子ども)$"
 )
+_ELSEWHERE = re.compile(r"避難(?!所の)|外出|(?:医療機関|病院|診療所|警察署)[にへ]|診療所で受診")
+_AT_THE_CITY = re.compile(r"窓口|市役所|[課係館]へ|会場|申請|届")
+_TAKE = re.compile(r"(?:お持ち|ご?持参して|ご持参)(?=ください)")
 _OUTSIDE_COMMA = re.compile(r"、(?![^(]*\))")
 _POLITE = {
     "ている": "ています", "ていない": "ていません", "がある": "があります", "がない": "がありません",
@@ -114,6 +117,7 @@ _PERSON = re.compile(
     r"(?:以上|以下|未満|\d歳|歳まで|世帯|課税|お持ち|お住まい|級|予定|人|者|民|学生|年生|代理|対象|該当|希望|難病|病気|障害|暮らし|員|症|すべて|"
     r"全て|地区|中|在住|在勤|在学|女性|男性|妊婦|ひとり親)の$"
 )
+_PERSONS = ("人", "親など", "夫か妻", "家族")
 _NO_PERSON = re.compile(r"の$|(?:いずれか|どちらか)[^、]{0,8}$|(?<!な)(?<!難し)(?<!若)い$")
 _RATHER = re.compile(r"方が(?:便利|安|早|速|高|低|よ|良|い[いっ]|得|簡単|多|少|望まし|安全|有利|楽)")
 _BY_WHOM = re.compile(r"(?:方|人|者|親|主|族|民|員|世帯)に[^。]*$")
@@ -201,6 +205,7 @@ def _as_list(sentence: str) -> list[str]:
     if len(items) < 3 or not all(map(_is_item, items)) or not _stand_alone(items):
         return []
     tail = next(value for key, value in _LIST_HEADS.items() if match["tail"].startswith(key))
+    tail = tail.replace("来て", "行って") if _goes_elsewhere(sentence) else tail
     if match["need"] and not match["tail"].startswith("が"):
         return []
     head = match["head"].removesuffix("は")
@@ -231,6 +236,11 @@ def _stand_alone(items: Sequence[str]) -> bool:
 def _has_predicate(item: str) -> bool:
     """「第1期が4月末日」 and 「自転車などが対象」, but not 「金額が分かるもの」."""
     return "が" in item and not any(m.part_of_speech()[0] in ("動詞", "形容詞") for m in long_tokens(item))
+
+
+def _goes_elsewhere(sentence: str) -> bool:
+    """Whether what one takes along goes to another place than the city hall, from where the text speaks."""
+    return bool(_ELSEWHERE.search(sentence)) and not _AT_THE_CITY.search(sentence)
 
 
 def _at_because(sentence: str) -> tuple[str, str] | None:
@@ -297,6 +307,8 @@ def _in_brackets(text: str, at: int) -> bool:
 
 def _plain(sentence: str) -> str:
     """Step 2: rules and phrases, then verbs and nouns word by word; names that are explained stay."""
+    if _goes_elsewhere(sentence):
+        sentence = _TAKE.sub("持って行って", sentence)
     for pattern, replacement in _RULES:
         sentence = pattern.sub(replacement, sentence)
     whole = "".join(_reworded(long_tokens(_phrased(sentence))))
@@ -425,7 +437,10 @@ def _noun(tokens: Sequence[Any], at: int) -> tuple[int, str]:
     after = tokens[at + count] if at + count < len(tokens) else None
     if not count or (after is not None and after.part_of_speech()[0] in ("名詞", "接尾辞")):
         return 0, ""
-    return count, table[_surface(tokens, at, count)]
+    plain = table[_surface(tokens, at, count)]
+    # 「所有者の方」 is one person: 持っている人の人 would be two.
+    courteous = plain.endswith(_PERSONS) and _surface(tokens, at + count, 2) == "の方"
+    return (count + 2 if courteous and _is_person(tokens, at + count + 1) else count), plain
 
 
 def _is_person(tokens: Sequence[Any], at: int) -> bool:
