@@ -9,12 +9,14 @@ from responders.wording import UNCERTAIN
 
 FAULT = "不手際|手違い|過ち|誤り|ミス|過失|落ち度|不備|怠慢|怠って|不適切"
 ASSERTION = re.compile(
-    "必ず|絶対に|確実に|保証(?:し|いた)|お約束|約束(?:し|いた)|間違いなく|"
+    "必ず|かならず|絶対に|ぜったいに|確実に|保証(?:し|いた)|お約束|約束(?:し|いた)|間違いなく|"
     "違法|適法|合法|不法(?!投棄)|脱法|法的に|法律上|(?:法律?|法令|条例|規則)違反|(?:法律?|法令|条例)に(?:違反|反し)|"
     "違憲|勝訴|敗訴|賠償|損害|補償(?:し|いた)|弁償|慰謝料|示談|責任を(?:負|取り|取ら|とり|認め)|"
     "(?:[当本]?市|課|当方)(?:側)?(?:の責任|に責任)|"
     rf"(?:[当本]?市|課|職員|担当者?|当方|こちら|私ども|わたくしども)(?:側)?の(?:{FAULT})"
 )
+IN_KANA = (("必ず", "かならず"), ("絶対に", "ぜったいに"))
+"""Assertions that a source may write in the other way."""
 ADMITS = re.compile(FAULT)
 APOLOGY = re.compile("申し?訳(?=[あごな])|[おご]詫び|おわび|陳謝|謝罪")
 """Regret alone is a courtesy; beside a fault it admits liability."""
@@ -45,8 +47,12 @@ RESTRICTIONS = (
     re.compile(r"各(?=\d)|ずつ|それぞれ"),
     re.compile(UNCERTAIN),
     re.compile("隔[日週月年]"),
+    re.compile("税[込別抜]|消費税"),
 )
 """Words of one row limit a statement alike: none of them may be lost or added."""
+ORDINAL_DAY = re.compile(r"第\d(?:週?[・、と]第?\d)*週?の?(?P<day>[月火水木金土日]曜)")
+"""第2・第4水曜: without its ordinals it is every week."""
+PER = re.compile(r"(?<!\d)1(?P<what>[^\d、。()\s]{1,4})(?:につき|に付き|あたり|当たり)")
 MUST = re.compile(
     r"(?:なければ|なくては|ないと)(?:なり|いけ)ません|必要(?:です|で、|[がも]?(?:あり|ござい)ます|[とに]なります)|義務"
 )
@@ -64,6 +70,8 @@ BOTH = re.compile(
 TO = re.compile(r"[~〜-]\s*$")
 FROM = re.compile(r"(?:\([月火水木金土日]曜?日?\))?\s*[~〜-]")
 """What a mark before a day, or behind it, says."""
+BEGINS = re.compile("開始|始ま|始め|施行|スタート|開[きくいけ館庁]|変わ|変更|改[正定]|なり|なる")
+"""A day on which this happens is the first one too: 「4月1日に変わります」."""
 DUE = (
     re.compile("期限|締め?切|納期|最終日|必着|消印|提出日|納付日|上限|最[大高]|限度|閉[じまめ館庁]|終"),
     re.compile("開始|始ま|施行|スタート|下限|最[低小]|開[きくいけ館庁]"),
@@ -109,6 +117,7 @@ EXCLUSIVE = tuple(
 開館 休館|閉館
 開庁 閉庁
 営業 休業
+(?<!\d)1?年間?に?(?=\d+回) (?<!\d)(?:1か)?月間?に?(?=\d+回) (?<!\d)1?週間?に?(?=\d+回)
 [当今同]月 [翌来]月 [前先]月
 [当今同]年 [翌来]年 [前昨]年
 [当本同]日 翌日 前日

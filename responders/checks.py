@@ -362,6 +362,8 @@ def _adds_a_bound(fact: Fact, sources: _Sources) -> bool:
 def _check_lost_bound(normal: str, fact: Fact, passage: Passage, sources: _Sources) -> Iterator[_Partial]:
     """A bare number where the sentence's own passage bounds it: 65歳 for 65歳以上."""
     alike = [o for o in facts(normalise(passage.text)) if o.kind == fact.kind and _same_value(fact, o)]
+    if alike and {o.bound for o in alike} == {"から"}:
+        yield from _check_lost_beginning(normal, fact, sources)
     if not alike or any(o.bound not in check_words.NEEDED_BOUNDS for o in alike):
         return
     bound = alike[0].bound
@@ -373,6 +375,15 @@ def _check_lost_bound(normal: str, fact: Fact, passage: Passage, sources: _Sourc
     if not side.search(_around(normal, fact)):
         message = f"記事では「{fact.surface}{bound}」です。「{bound}」が抜けています。"
         yield "bound", fact, True, message
+
+
+def _check_lost_beginning(normal: str, fact: Fact, sources: _Sources) -> Iterator[_Partial]:
+    """「4月1日に受け付けます」 for 「4月1日から受け付けます」."""
+    on_it = fact.kind in ("date", "time") and normal.startswith("に", fact.end)
+    if not on_it or check_words.BEGINS.search(normal) or "から" in _bounds_in(sources.whole, fact):
+        return
+    message = f"記事では「{fact.surface}から」です。「から」が抜けています。"
+    yield "bound", fact, True, message
 
 
 def _around(normal: str, fact: Fact) -> str:
@@ -578,6 +589,7 @@ def _check_restrictions(normal: str, sources: _Sources) -> Iterator[_Partial]:
         check_words.OTHER_DAYS.search(old) or check_words.ON_WORKDAYS.search(group)
     ):
         yield "condition", days[0], True, f"記事にある条件「{days[0]}」が抜けています。"
+    yield from _lost_beside_a_number(old, group)
     of_facts = {fact.end for fact in facts(old)}
     for limit in (found for found in check_words.BARE_LIMIT.finditer(old) if found.start() not in of_facts):
         side = next(
@@ -585,6 +597,19 @@ def _check_restrictions(normal: str, sources: _Sources) -> Iterator[_Partial]:
         )
         if not side.search(group):
             yield "bound", limit[0], True, f"記事にある「{limit[0]}」が抜けています。"
+
+
+def _lost_beside_a_number(old: str, group: str) -> Iterator[_Partial]:
+    """The ordinals of a weekday, and what an amount is for."""
+    for found in check_words.ORDINAL_DAY.finditer(old):
+        numbers = re.findall(r"\d", found[0])
+        kept = all(re.search(rf"[第・、と]{number}(?!\d)", group) for number in numbers)
+        if not kept and found["day"] in group and old.count(found["day"]) == 1:
+            yield "condition", found[0], True, f"記事では「{found[0]}」です。第何週かが抜けています。"
+    for found in check_words.PER.finditer(old):
+        what = found["what"]
+        if not re.search(rf"(?<!\d)1{what}|{what}(?:ごと|毎)|各{what}|ひとり", group):
+            yield "condition", found[0], True, f"記事にある「{found[0]}」が抜けています。"
 
 
 def _check_opposites(normal: str, sources: _Sources) -> Iterator[_Partial]:
@@ -703,7 +728,8 @@ def _check_assertions(normal: str, sources: _Sources) -> Iterator[_Partial]:
     said = [found[0] for found in check_words.ASSERTION.finditer(normal)]
     said += check_words.APOLOGY.findall(normal) if check_words.ADMITS.search(normal) else []
     for word in dict.fromkeys(said):
-        if word not in sources.text:
+        alike = next((pair for pair in check_words.IN_KANA if word in pair), (word,))
+        if not any(one in sources.text for one in alike):
             asked = "断定、約束、責任を認める言葉、法的な判断でないか確かめてください。"
             yield "assertion", word, True, f"記事にない言葉「{word}」があります。{asked}"
 

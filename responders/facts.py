@@ -70,7 +70,7 @@ _MONTH_DAY = re.compile(
     r"(?<![\d/])(?P<m>1[0-2]|0?[1-9])(?:月\s*(?P<d>[0-3]?\d)日|/(?P<d2>[0-3]?\d)(?![\d/月])|月(?!額|間|曜|\d))"
 )
 _TIME = re.compile(
-    r"(?:(?P<half>午前|午後|AM|PM)\s*+)?(?<!\d)(?P<h>[0-2]?\d)(?:時(?!間)(?:(?P<min>[0-5]?\d)分|(?P<mid>半))?"
+    r"(?:(?P<half>午前|午後|AM|PM|朝|夕方?|夜|晩)の?\s*+)?(?<!\d)(?P<h>[0-2]?\d)(?:時(?!間)(?:(?P<min>[0-5]?\d)分|(?P<mid>半))?"
     r"|:(?P<min2>[0-5]\d))(?!\d)"
 )
 _NUMBER = re.compile(rf"第?\d+(?:\.\d+)?\s*(?P<unit>(?![日月]曜)(?:{_UNIT}))?")
@@ -80,6 +80,7 @@ _WEEKDAYS = re.compile(
     r"(?<![\d一-龥])(?:[月火水木金土日][・/~〜])+(?=[月火水木金土日]曜)|"
     r"(?<![\d一-龥])[月火水木金土日](?:、[月火水木金土日]){2,}(?![一-龥])"
 )
+_ORDINALS = re.compile(r"(?<=第\d)(?:[・、]\d)+(?=[月火水木金土日]曜)")
 _SAME_MONTH = re.compile(
     r"(?P<month>(?<!\d)(?:1[0-2]|0?[1-9])月)(?P<first>[0-3]?\d日(?:\([月火水木金土日]曜?日?\))?\s*(?:から|[~〜-])\s*)"
     r"(?=[0-3]?\d日(?:まで|[()、。」]|に|です|$))"
@@ -125,7 +126,7 @@ class Fact:
 def normalise(text: str) -> str:
     """NFKC without invisible characters; 三百円 and 1万5千円 become digits, 月・水 becomes 月曜・水曜.
 
-    「4月1日から30日」 gets its month twice.
+    「4月1日から30日」 gets its month twice, 第2・4水曜 its 第.
     """
     plain = "".join(
         c
@@ -136,6 +137,7 @@ def normalise(text: str) -> str:
     plain = _KANJI_NUMBER.sub(lambda m: m["word"] or _kanji_value(m[0]), plain)
     plain = _MIXED.sub(lambda m: _mixed_value(m[0]), plain)
     plain = _BIG.sub(_big_value, plain)
+    plain = _ORDINALS.sub(lambda m: re.sub(r"\d", r"第\g<0>", m[0]), plain)
     plain = _SAME_MONTH.sub(r"\g<month>\g<first>\g<month>", plain)
     return _WEEKDAYS.sub(lambda m: _WEEKDAY_LETTER.sub(r"\g<0>曜", m[0]), plain)
 
@@ -244,7 +246,8 @@ def _month_day(match: re.Match[str]) -> str:
 
 def _time(match: re.Match[str]) -> str:
     hour = int(match["h"])
-    if match["half"] in ("午後", "PM") and hour < 12:
+    half = match["half"]
+    if hour < 12 and (half in ("午後", "PM") or (half in ("夕", "夕方", "夜", "晩") and hour > 3)):
         hour += 12
     minute = 30 if match["mid"] else int(match["min"] or match["min2"] or 0)
     return f"{hour}:{minute:02}"
