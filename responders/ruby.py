@@ -19,7 +19,7 @@ Piece = tuple[str, str]
 _KANJI = re.compile(r"[一-鿿々〆]")
 _RUN = re.compile(r"[一-鿿々〆]+|[^一-鿿々〆]+")
 _DIGITS = re.compile(r"\d+|\D+")
-_BRACKETED = re.compile(r"(?P<word>\d*[一-鿿々〆]+)（(?P<reading>[ぁ-ゖー]+)）")
+_BRACKETED = re.compile(r"(?P<word>(?:(?<!\d)\d++|(?<![一-鿿々〆]))[一-鿿々〆]++)（(?P<reading>[ぁ-ゖー]+)）")
 _DAYS = {
     "2": "ふつか", "3": "みっか", "4": "よっか", "5": "いつか", "6": "むいか", "7": "なのか",
     "8": "ようか", "9": "ここのか", "10": "とおか", "14": "じゅうよっか", "20": "はつか",

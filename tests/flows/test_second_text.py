@@ -245,6 +245,15 @@ def test_both_texts_share_the_limit_of_one_message(city: City, desk: Desk) -> No
     assert not city.all(Approval)
 
 
+def test_a_second_text_far_beyond_the_limit_is_not_compared(city: City, desk: Desk) -> None:
+    form, _ = _with(city, desk, _asked(city, desk), "easy")
+    form["second_text"] += "".join(f"{n}円、" for n in range(2_000))
+    html = unescape(desk.post(city.case(), "second/check", form).text)
+    assert "長すぎるため、点検していません" in html
+    assert "円」は、日本語の文面にありません" not in html
+    assert "長すぎます" in _approve(city, desk, form, tick=True).text
+
+
 def test_always_means_on_every_draft_without_a_click(city: City, desk: Desk) -> None:
     city.writer = replace(city.writer, attach=second_text.attacher(DATA))
     _asked(city, desk)

@@ -95,6 +95,11 @@ def test_the_web_page_gets_back_every_reading_of_the_knowledge() -> None:
         assert without_readings(bracketed(text)) == text
 
 
+@pytest.mark.parametrize("run", ["9", "一"])
+def test_a_long_run_is_read_once(run: str) -> None:
+    assert without_readings(run * 500_000 + "市（し）") == run * 500_000 + "市"
+
+
 def test_a_reading_that_a_person_mended_is_the_one_that_shows() -> None:
     assert ("上手", "かみて") in pieces_of("上手（かみて）の席")
     assert pieces_of("本(ほん)を読む") == [("本(ほん)を読む", "")], "half-width brackets are no reading"
