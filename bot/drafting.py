@@ -19,7 +19,7 @@ from bot.db import now, reading, transaction
 from bot.errors import DraftNotPending, NotFound, TextRefused
 from bot.models import FRONT_DESK, Department, Draft, DraftStatus, Inquiry, InquiryStatus, Staff
 from bot.settings import Settings
-from responders.checks import Register
+from responders.check_sources import Register
 from responders.draft import (
     MODEL_FLAGS,
     DraftResult,

@@ -21,7 +21,7 @@ from bot.db import make_engine, transaction
 from bot.settings import Settings
 from classifiers.encoder import Encoder
 from responders import evaluate as measures
-from responders.checks import Register
+from responders.check_sources import Register
 from responders.knowledge import Passage, read_folder, read_jsonl, split_passages
 from responders.learn import held_back, learn, near_misses, sought
 from responders.ranking import FILE, Weights, shipped

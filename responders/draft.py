@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Literal
 
-from responders.checks import Finding, Register, check, support
+from responders.check_sources import Register
+from responders.checks import Finding, check, support
 from responders.errors import BadCompletion, DraftTimeout, ModelError, ModelUnavailable
 from responders.gate import strict_gate
 from responders.knowledge import Passage, split_sentences

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from responders.checks import Register, check
+from responders.check_sources import Register
+from responders.checks import check
 from responders.draft import SENTENCES, DraftResult, draft
 from responders.errors import BadArticle
 from responders.gate import strict_gate

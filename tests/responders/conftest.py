@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from responders.checks import Register
+from responders.check_sources import Register
 from responders.knowledge import Article, Passage, read_folder, split_passages, split_sentences
 from responders.llm import Llm
 from responders.retrieve import Index

@@ -2,7 +2,7 @@
 
 import pytest
 
-from responders.checks import Register
+from responders.check_sources import Register
 from responders.draft import answer, compose, draft
 from responders.evaluate import Attack, Case, evaluate_answers, failures
 from responders.llm import Llm

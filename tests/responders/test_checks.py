@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from responders import checks
-from responders.checks import Register, check
+from responders.check_sources import Register
+from responders.checks import check
 from responders.facts import facts, normalise, written_place
 from responders.gate import strict_gate
 from responders.knowledge import Article, Passage, read_folder, split_passages, split_sentences

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from responders.checks import Register
+from responders.check_sources import Register
 from responders.errors import BadArticle
 from responders.evaluate import Case, evaluate_drafts, evaluate_search, load_cases, load_judged, queries_of
 from responders.gate import strict_gate

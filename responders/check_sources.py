@@ -1,0 +1,111 @@
+"""What a draft is compared with: the passages that it cites, prepared once, and the city's own words."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from responders import check_words
+from responders.facts import Fact, facts, normalise
+from responders.knowledge import Passage
+from responders.wording import share_of_pairs
+
+UNSUPPORTED_BELOW = 0.35
+CARRIED = 0.9
+"""Above it a sentence holds one source sentence and hardly anything else."""
+
+Partial = tuple[str, str | Fact, bool, str]
+"""A finding without its sentence's number: kind, text or the fact that stands there, hard, message_ja."""
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """What the city says about itself everywhere; a draft may hold it without a citation."""
+
+    city: str = ""
+    """Name of the city, such as みなと市."""
+    phones: frozenset[str] = frozenset()
+    """Phone numbers in any notation."""
+    sections: frozenset[str] = frozenset()
+    """Names of sections and offices."""
+    urls: frozenset[str] = frozenset()
+    """The city's own pages."""
+
+    @property
+    def text(self) -> str:
+        """Everything on one line."""
+        return " ".join((self.city, *sorted(self.phones | self.sections | self.urls)))
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The cited passages, prepared once."""
+
+    passages: tuple[Passage, ...]
+    facts: tuple[Fact, ...]
+    text: str
+    register: Register
+    register_facts: tuple[Fact, ...]
+    body: tuple[str, ...]
+    """The draft's sentences, normalised: a condition may stand in the sentence before."""
+    whole: str
+    """All of them joined."""
+    said: frozenset[tuple[str, str]]
+    """Kind and value of the body's facts."""
+    bounded: frozenset[tuple[str, str]]
+    """Of those that have a limit."""
+    nearest: Mapping[str, tuple[Passage | None, float]]
+    """Of each of these sentences the passage that shares most with it, and how much."""
+    groups: Mapping[Passage, str]
+    """Of each passage all the draft's sentences that say it, joined: a word may have moved to another one."""
+
+    @classmethod
+    def of(cls, passages: Sequence[Passage], register: Register, body: Sequence[str]) -> "Sources":
+        """Prepare the passages, and find for each sentence of the draft which of them it says."""
+        text = normalise("\n".join(passage.context for passage in passages))
+        own = facts(normalise(register.text))
+        sentences = tuple(map(normalise, body))
+        nearest = {sentence: _nearest(sentence, passages) for sentence in sentences}
+        groups: dict[Passage, str] = {}
+        for sentence in sentences:
+            passage, share = nearest[sentence]
+            if passage and share >= UNSUPPORTED_BELOW:
+                groups[passage] = groups.get(passage, "") + sentence
+        found = [fact for sentence in sentences for fact in _with_fractions(facts(sentence))]
+        return cls(
+            tuple(passages),
+            _with_fractions(facts(text)),
+            text,
+            register,
+            own,
+            sentences,
+            "".join(sentences),
+            frozenset((fact.kind, fact.value) for fact in found),
+            frozenset((fact.kind, fact.value) for fact in found if fact.bound in check_words.NEEDED_BOUNDS),
+            nearest,
+            groups,
+        )
+
+    def passage_of(self, sentence: str, least: float) -> Passage | None:
+        """The passage that a sentence of the body says, if it shares at least so much with it."""
+        passage, share = self.nearest[sentence]
+        return passage if share >= least else None
+
+
+Check = Callable[[str, Sources], Iterator[Partial]]
+"""One kind of comparison of a normalised sentence."""
+
+
+def _nearest(normal: str, passages: Sequence[Passage]) -> tuple[Passage | None, float]:
+    best = max(passages, key=lambda passage: share_of_pairs(normal, passage.text), default=None)
+    return best, share_of_pairs(normal, best.text) if best else 0.0
+
+
+def _with_fractions(found: Sequence[Fact]) -> tuple[Fact, ...]:
+    return (*found, *filter(None, map(as_fraction, found)))
+
+
+def as_fraction(fact: Fact) -> Fact | None:
+    """1/2, which is read as the second of January, as the half that it may be as well."""
+    parts = check_words.SLASHED.fullmatch(fact.surface) if fact.kind == "date" else None
+    if parts is None or int(parts["above"]) >= int(parts["below"]) or fact.bound in check_words.OF_DAYS:
+        return None
+    return replace(fact, kind="number", value=fact.surface)
