@@ -13,6 +13,7 @@ import numpy as np
 from sqlmodel import Session, col, select
 
 from bot import city, learning, organisation
+from bot.calendar import JAPAN
 from bot.models import FRONT_DESK, Department, Inquiry, InquiryStatus, Transfer
 from bot.settings import Settings
 from classifiers.artefact import read_manifest
@@ -116,7 +117,7 @@ def examine(session: Session, settings: Settings, today: date) -> Monitoring:
 
     finished = [i for i in judged if i.status in learning.FINISHED]
     ended = [(today_of(i.outcome), i) for i in finished]
-    pairs = [(today_of(i.prediction["department"]), place) for place, i in ended]
+    pairs = [(today_of(_sent_to(i, departments)), place) for place, i in ended]
     tops = [(today_of(next(iter(i.prediction["probabilities"]))), place, i) for place, i in ended]
     challenger = learning.challenger(session)
     return Monitoring(
@@ -155,6 +156,15 @@ def model_facts(session: Session, settings: Settings) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, ModelNotLoaded):
         return {}
     return {"model": model, "departments": labels["departments"], **reference}
+
+
+def _sent_to(inquiry: Inquiry, departments: Mapping[str, Department]) -> str:
+    """Where the routing sent a case by itself, on its day: as `bot.triage` decides."""
+    said: str = inquiry.prediction["department"]
+    if said != FRONT_DESK:
+        return said
+    day = inquiry.created_at.astimezone(JAPAN).date()
+    return organisation.merged(departments, inquiry.prediction["set"], day)
 
 
 def _transfers(session: Session, ids: Sequence[UUID]) -> dict[UUID, list[Transfer]]:

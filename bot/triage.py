@@ -24,6 +24,7 @@ from bot.models import (
     FRONT_DESK,
     QUEUE_STATUSES,
     Conversation,
+    Department,
     HandOffReason,
     Inquiry,
     InquiryStatus,
@@ -508,14 +509,15 @@ class _Decision:
             return FRONT_DESK
         if prediction.abstained:
             # Departments that the model cannot tell apart may be one by now (機構改革).
-            owners = {self._responsible(label) for label in prediction.set}
-            return owners.pop() if len(prediction.set) > len(owners) == 1 else FRONT_DESK
+            return organisation.merged(self._departments(), prediction.set, self._today())
         return self._responsible(prediction.department)
 
     def _responsible(self, department_id: str) -> str:
         """Who answers today for what the model calls by this id."""
-        departments = {d.id: d for d in city.departments(self.session)}
-        return organisation.responsible(departments, department_id, self._today())
+        return organisation.responsible(self._departments(), department_id, self._today())
+
+    def _departments(self) -> dict[str, Department]:
+        return {d.id: d for d in city.departments(self.session)}
 
     def _today(self) -> date:
         return now().astimezone(self.brain.calendar.zone).date()

@@ -422,6 +422,28 @@ def test_everyday_curves_know_exits_successors_and_what_the_front_desk_answers(
     assert len(monitoring.pictures(report)) == 4
 
 
+def test_who_could_not_be_placed_between_departments_that_are_one_by_now_was_sent_to_it(city: City) -> None:
+    unsure = {
+        "department": FRONT_DESK, "set": ["waste_environment", "general_affairs"],
+        "probabilities": {"waste_environment": 0.5, "general_affairs": 0.5},
+    }  # fmt: skip
+    with transaction(city.engine) as session:
+        for number, days in enumerate((9, 0)):  # before the day a person had to move it there
+            conversation = conversations.of_citizen(session, "line", f"U{number:032x}")
+            session.add(
+                Inquiry(
+                    conversation_id=conversation.id, receipt_number=f"R-{number}", due_at=now(),
+                    department_id="general_affairs", status=InquiryStatus.closed, prediction=unsure,
+                    created_at=now() - timedelta(days=days),
+                )
+            )  # fmt: skip
+    _end(city, "waste_environment", "general_affairs")
+    with reading(city.engine) as session:
+        report = monitoring.examine(session, city.settings, now().date())
+    [quality] = [r for r in report.departments if r.department == "general_affairs"]
+    assert (quality.sent, quality.ended, quality.recall) == (1, 2, 0.5)
+
+
 @pytest.fixture
 def challenger(city: City) -> RoutingModel:
     folder = city.settings.data_dir / "models" / "challenger"
