@@ -122,6 +122,7 @@ def words_of(session: Session, several: Sequence[Inquiry]) -> dict[UUID, str]:
 
 def _teaching() -> SelectOfScalar[Inquiry]:
     moved = select(Transfer.inquiry_id).where(col(Transfer.staff_id).is_not(None))
+    shared = select(Inquiry.linked_to).where(col(Inquiry.linked_to).is_not(None))
     seen = select(TrainingExample.inquiry_id)
     return select(Inquiry).where(
         sa.or_(
@@ -132,7 +133,8 @@ def _teaching() -> SelectOfScalar[Inquiry]:
         col(Inquiry.status).in_(FINISHED),
         col(Inquiry.emergency).is_(False),
         col(Inquiry.linked_to).is_(None),  # a second matter has the whole message's words
-        sa.func.coalesce(col(Inquiry.prediction)["also"].as_string(), "") == "",  # the first matter too
+        col(Inquiry.id).not_in(shared),  # the first matter too, whichever message told of the second
+        sa.func.coalesce(col(Inquiry.prediction)["also"].as_string(), "") == "",
     )
 
 

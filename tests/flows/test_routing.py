@@ -299,26 +299,40 @@ def test_a_case_that_was_no_departments_matter_is_a_lesson_and_counts_against_th
 
 def test_two_matters_are_no_lesson_and_cases_without_words_hide_none(city: City) -> None:
     city.line_says(TWO_MATTERS)
+    city.line_says(GARBAGE, user=OTHER)
     city.work()
     with transaction(city.engine) as session:
-        first, second = sorted(session.exec(select(Inquiry)), key=lambda one: one.linked_to is not None)
-        for one in (first, second):
+        cases = session.exec(select(Inquiry)).all()
+        assert len(cases) == 3
+        for one in cases:
             one.status, one.belongs_to = InquiryStatus.closed, "out_of_scope"
         for number in range(3):  # older ones whose words were taken back
             session.add(
                 Inquiry(
-                    conversation_id=first.conversation_id, receipt_number=f"R-{number}", department_id="tax",
+                    conversation_id=one.conversation_id, receipt_number=f"R-{number}", department_id="tax",
                     status=InquiryStatus.closed, belongs_to="account", due_at=now(),
                     created_at=now() - timedelta(days=1),
                 )
             )  # fmt: skip
-    with transaction(city.engine) as session:
-        assert learning.lessons(session, limit=2) == []
-        one = session.get_one(Inquiry, first.id)
-        one.prediction = {**one.prediction, "also": ""}
-        session.add(one)
     with reading(city.engine) as session:
-        assert [one.inquiry.id for one in learning.lessons(session, limit=2)] == [first.id]
+        assert [one.inquiry.id for one in learning.lessons(session, limit=2)] == [city.case(OTHER).id]
+    with transaction(city.engine) as session:  # a second matter that nobody opened is one all the same
+        session.exec(select(Inquiry).where(col(Inquiry.linked_to).is_not(None))).one().linked_to = None
+        assert len(learning.lessons(session)) == 1
+
+
+def test_a_case_whose_follow_up_told_of_a_second_matter_is_no_lesson(city: City) -> None:
+    city.line_says("水道料金の支払い方法を教えてください")
+    city.work()
+    city.line_says(TWO_MATTERS)
+    city.work()
+    desk, first = city.hire("uketsuke"), city.case()
+    assert first.prediction["also"] == ""
+    assert len(city.all(Inquiry, Inquiry.linked_to == first.id)) == 1
+    _transfer(city, desk, first, "tax")
+    _answer(desk, _case(city, first.id))
+    with reading(city.engine) as session:
+        assert learning.lessons(session) == []
 
 
 def test_an_emergency_and_an_unfinished_case_are_no_lessons(city: City) -> None:
