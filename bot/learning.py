@@ -196,12 +196,12 @@ def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
         (data / "inquiries").mkdir(parents=True)
         shutil.copy(settings.city_dir / "departments.yaml", data)
         shutil.copytree(settings.city_dir / "inquiries", data / "inquiries", dirs_exist_ok=True)
-        add_cases(data / "inquiries" / "train.jsonl", released)
+        learnt = add_cases(data / "inquiries" / "train.jsonl", released)
         train(folder, data, settings.backbone)
     against = identity(champion)  # before the comparison: the set-up may put another model there meanwhile
     metrics = compare(champion, folder, settings.city_dir / "inquiries" / "test.jsonl")
     metrics["against"] = against
-    row = RoutingModel(folder=name, status=ModelStatus.challenger, examples=len(released), metrics=metrics)
+    row = RoutingModel(folder=name, status=ModelStatus.challenger, examples=learnt, metrics=metrics)
     with transaction(engine) as session:
         enter(session, row)
     return row
@@ -220,13 +220,17 @@ def enter(session: Session, row: RoutingModel) -> None:
     )  # fmt: skip
 
 
-def add_cases(path: Path, released: Sequence[TrainingExample]) -> None:
+def add_cases(path: Path, released: Sequence[TrainingExample]) -> int:
     """Write released cases below the authored messages, unless the same words stand there already.
 
     Nor what stands in the sets beside it: the model would be asked what it was told.
+
+    Returns:
+        How many were new: from so many cases the model learns.
     """
     lines = [line for file in path.parent.glob("*.jsonl") for line in read_lines(file)]
     known = {json.loads(line)["text"] for line in lines if line.strip()}
+    before = len(known)
     with path.open("a", encoding="utf-8") as file:
         for example in released:
             if example.text.strip() and example.text not in known:
@@ -236,6 +240,7 @@ def add_cases(path: Path, released: Sequence[TrainingExample]) -> None:
                 if (language := detect(example.text)) != "ja":
                     row["language"] = language
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return len(known) - before
 
 
 def compare(champion: Path, challenger: Path, test_path: Path) -> dict[str, Any]:
