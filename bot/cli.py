@@ -136,16 +136,21 @@ def train(out: Path | None, from_cases: bool) -> None:
 
 def _champion(settings: Settings) -> Path:
     """The model that routes: promoted by a supervisor, or the set-up's."""
+    return _routing(settings)[0]
+
+
+def _routing(settings: Settings) -> tuple[Path, dict[str, str]]:
+    """The model that routes, and who took over the departments that have ended."""
     from sqlalchemy.exc import DBAPIError
 
     from bot.db import make_engine, reading
-    from bot.learning import champion_folder
+    from bot.learning import champion_folder, successors_today
 
     try:
         with reading(make_engine(settings.effective_database_url)) as session:
-            return champion_folder(session, settings)
+            return champion_folder(session, settings), successors_today(session)
     except DBAPIError:  # not set up yet, or another machine's database
-        return settings.effective_classifier_dir
+        return settings.effective_classifier_dir, {}
 
 
 @main.command()
@@ -444,11 +449,13 @@ def evaluate_routing(data: Path | None, pictures: Path | None) -> None:
     settings = _settings()
     path = data or settings.city_dir / "inquiries" / "test.jsonl"
     frozen = plain_encoder_dir(settings)
+    champion, successors = _routing(settings)
     report = run(
-        _champion(settings),
+        champion,
         path,
         backbone=frozen if frozen.exists() else None,
         coverage=settings.routing_coverage,
+        successors=successors,
     )
     if pictures:
         pictures.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,8 @@ from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from bot import audit, inquiries
+from bot import audit, city, inquiries, organisation
+from bot.calendar import JAPAN
 from bot.db import now, reading, transaction
 from bot.errors import CaseChanged, Conflict, NotFound
 from bot.models import (
@@ -178,6 +179,8 @@ def as_read(session: Session, inquiry_id: UUID, staff: Staff, seen_version: int)
 def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
     """Train on the authored messages and the released cases, and compare with the champion.
 
+    Both models are asked for the departments of today, whichever they and the messages were labelled with.
+
     Returns:
         The stored challenger; ``metrics`` holds both models' figures and ``better``.
 
@@ -189,6 +192,7 @@ def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
     with reading(engine) as session:
         released = session.exec(select(TrainingExample).where(col(TrainingExample.used).is_(True))).all()
         champion = champion_folder(session, settings)
+        successors = successors_today(session)
     name = f"{now():%Y%m%d-%H%M%S}"
     folder = settings.data_dir / "models" / name
     with tempfile.TemporaryDirectory(prefix="madoguchi-train-") as scratch:
@@ -197,9 +201,11 @@ def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
         shutil.copy(settings.city_dir / "departments.yaml", data)
         shutil.copytree(settings.city_dir / "inquiries", data / "inquiries", dirs_exist_ok=True)
         learnt = add_cases(data / "inquiries" / "train.jsonl", released)
+        if successors:
+            label_as_of_today(data / "inquiries", successors)
         train(folder, data, settings.backbone)
     against = identity(champion)  # before the comparison: the set-up may put another model there meanwhile
-    metrics = compare(champion, folder, settings.city_dir / "inquiries" / "test.jsonl")
+    metrics = compare(champion, folder, settings.city_dir / "inquiries" / "test.jsonl", successors)
     metrics["against"] = against
     row = RoutingModel(folder=name, status=ModelStatus.challenger, examples=learnt, metrics=metrics)
     with transaction(engine) as session:
@@ -243,8 +249,42 @@ def add_cases(path: Path, released: Sequence[TrainingExample]) -> int:
     return len(known) - before
 
 
-def compare(champion: Path, challenger: Path, test_path: Path) -> dict[str, Any]:
+def successors_today(session: Session) -> dict[str, str]:
+    """`bot.organisation.successors` of the city."""
+    departments = {d.id: d for d in city.departments(session)}
+    return organisation.successors(departments, now().astimezone(JAPAN).date())
+
+
+def label_as_of_today(folder: Path, successors: Mapping[str, str]) -> None:
+    """Write what a model learns from, of departments that have ended, under those that took over.
+
+    Authored ones carry the old id and lessons the new one: a model would learn to tell the two apart.
+    """
+    for split in ("train", "valid"):
+        path = folder / f"{split}.jsonl"
+        rows = [json.loads(line) for line in read_lines(path) if line.strip()]
+        with path.open("w", encoding="utf-8") as file:
+            for row in rows:
+                file.write(json.dumps(_as_of_today(row, successors), ensure_ascii=False) + "\n")
+
+
+def _as_of_today(row: dict[str, Any], successors: Mapping[str, str]) -> dict[str, Any]:
+    owned = {key: successors.get(row[key], row[key]) for key in ("department", "also") if row.get(key)}
+    if owned.get("also") == owned["department"]:
+        owned["also"] = ""  # two matters of one department by now are one case
+    return row | owned
+
+
+def compare(
+    champion: Path, challenger: Path, test_path: Path, successors: Mapping[str, str]
+) -> dict[str, Any]:
     """Both models on the frozen test set, and whether the challenger may take over.
+
+    Args:
+        champion: Its folder.
+        challenger: Its folder.
+        test_path: The test set.
+        successors: See `bot.organisation.successors`.
 
     Returns:
         ``champion`` and ``challenger``: macro_f1, accuracy, per_label, languages (mean accuracy over the
@@ -254,7 +294,10 @@ def compare(champion: Path, challenger: Path, test_path: Path) -> dict[str, Any]
     """
     from classifiers.evaluate import evaluate
 
-    old, new = (_figures(evaluate(f, test_path, simpler=False)) for f in (champion, challenger))
+    old, new = (
+        _figures(evaluate(folder, test_path, simpler=False, successors=successors))
+        for folder in (champion, challenger)
+    )
     worse = [
         label
         for label, score in old["per_label"].items()

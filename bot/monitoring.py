@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -127,7 +127,7 @@ def examine(session: Session, settings: Settings, today: date) -> Monitoring:
         psi=_psi(facts, own),
         unknown=_mean([p["unknown"] for p in own if "unknown" in p]),
         unknown_before=facts.get("unknown"),
-        agreement=_agreement(predictions, challenger.folder) if challenger else None,
+        agreement=_agreement(predictions, challenger.folder, today_of) if challenger else None,
         curves=_curves(facts, tops, departments),
         misfits=misfits(facts, departments, today),
     )
@@ -216,9 +216,12 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _agreement(predictions: Sequence[Mapping[str, Any]], challenger: str) -> tuple[int, float] | None:
+def _agreement(
+    predictions: Sequence[Mapping[str, Any]], challenger: str, today_of: Callable[[str], str]
+) -> tuple[int, float] | None:
+    """Of departments as they are today: the challenger may know by another id what the champion means."""
     views = [
-        (p["department"], p["shadow"]["department"])
+        (today_of(p["department"]), today_of(p["shadow"]["department"]))
         for p in predictions
         if p.get("shadow", {}).get("model") == challenger
     ]

@@ -38,6 +38,12 @@ def merged(departments: Mapping[str, Department], labels: Collection[str], today
     return owners.pop() if len(labels) > len(owners) == 1 else FRONT_DESK
 
 
+def successors(departments: Mapping[str, Department], today: date) -> dict[str, str]:
+    """Who answers today for each department that has ended, but for those that nobody took over."""
+    owners = {ended: responsible(departments, ended, today) for ended in _ended(departments, today)}
+    return {ended: owner for ended, owner in owners.items() if owner != FRONT_DESK}
+
+
 MOST_AT_ONCE = 100
 """Cases that one transaction moves: their citizens' next words wait for its end."""
 
@@ -97,8 +103,7 @@ def is_due(session: Session, today: date) -> bool:
 
 def _left_behind(departments: Mapping[str, Department], today: date) -> SelectOfScalar[Staff]:
     """Staff of ended departments, but for those whose department nobody took over."""
-    taken_over = [d for d in _ended(departments, today) if responsible(departments, d, today) != FRONT_DESK]
-    return select(Staff).where(col(Staff.department_id).in_(taken_over))
+    return select(Staff).where(col(Staff.department_id).in_(list(successors(departments, today))))
 
 
 def _left_articles(departments: Mapping[str, Department], today: date) -> SelectOfScalar[KnowledgeArticle]:

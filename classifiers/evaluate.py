@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ def evaluate(
     backbone: Path | None = None,
     simpler: bool = True,
     coverage: float | None = None,
+    successors: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Measure a trained folder on labelled messages, one message per call as in service.
 
@@ -76,6 +77,8 @@ def evaluate(
         backbone: With it, the frozen encoder with a logistic regression is measured too.
         simpler: Whether to learn and measure the simpler models at all.
         coverage: What the sets promise, as `DepartmentClassifier` takes it.
+        successors: Departments that have ended, and who took over: both the messages and what the model says
+            of them count for who took over.
 
     Returns:
         ``model`` (Japanese messages with one matter): n, accuracy, macro_f1, macro_f1_of_5 (labels with
@@ -90,12 +93,15 @@ def evaluate(
         BadDataset: See `load_cases`.
     """
     classifier = DepartmentClassifier(folder, coverage=coverage)
-    everything = load_cases(test_path)
-    found = dict(zip(everything, classifier.predict_many([c.text for c in everything]), strict=True))
+    owners = successors or {}
+    everything = [_asked_today(case, owners) for case in load_cases(test_path)]
+    told = classifier.predict_many([c.text for c in everything])
+    labels = _today(classifier.labels, owners)
+    found = dict(zip(everything, (_told_today(one, owners) for one in told), strict=True))
     cases = [case for case in everything if not case.also and case.language == "ja"]
     predictions = [found[case] for case in cases]
     table = {
-        **_basic(_matrix(predictions, classifier.labels), cases, classifier.labels),
+        **_basic(_matrix(predictions, labels), cases, labels),
         **_routing(predictions, cases),
         **_details(predictions, cases),
     }
@@ -104,10 +110,35 @@ def evaluate(
     report["curves"] = curves(np.array([max(found[c].probabilities.values()) for c in cases]), right)
     train_path = train_path or test_path.parent / "train.jsonl"
     if simpler and train_path.is_file():
-        report |= _simpler_models(train_path, cases, classifier.labels, backbone)
+        report |= _simpler_models(train_path, cases, labels, owners, backbone)
     report["languages"] = _languages(found)
     report["two_matters"] = _two_matters(found)
     return report | _emergency(classifier, test_path.parent, found)
+
+
+def _today(labels: Iterable[str], owners: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(owners.get(label, label) for label in labels))
+
+
+def _asked_today(case: Case, owners: Mapping[str, str]) -> Case:
+    accepted, also = _today(case.accepted, owners), owners.get(case.also, case.also)
+    return replace(case, accepted=accepted, also="" if also in accepted else also)
+
+
+def _told_today(prediction: Prediction, owners: Mapping[str, str]) -> Prediction:
+    """What it means once departments have become one, or go by another id."""
+    shares: dict[str, float] = {}
+    for label, share in prediction.probabilities.items():
+        owner = owners.get(label, label)
+        shares[owner] = shares.get(owner, 0.0) + share
+    department, also = (owners.get(label, label) for label in (prediction.department, prediction.also))
+    return replace(
+        prediction,
+        department=department,
+        probabilities=dict(sorted(shares.items(), key=lambda pair: -pair[1])),
+        set=_today(prediction.set, owners),
+        also="" if also == department else also,
+    )
 
 
 def _languages(found: dict[Case, Prediction]) -> dict[str, dict[str, float]]:
@@ -232,10 +263,14 @@ def _details(predictions: Sequence[Prediction], cases: Sequence[Case]) -> dict[s
 
 
 def _simpler_models(
-    train_path: Path, cases: Sequence[Case], labels: Sequence[str], backbone: Path | None
+    train_path: Path,
+    cases: Sequence[Case],
+    labels: Sequence[str],
+    owners: Mapping[str, str],
+    backbone: Path | None,
 ) -> dict[str, dict[str, float]]:
-    examples = [e for e in load_file(train_path, labels) if not e.also]
-    texts, gold = [e.text for e in examples], [e.department for e in examples]
+    examples = [e for e in load_file(train_path, [*labels, *owners]) if not e.also]
+    texts, gold = [e.text for e in examples], [owners.get(e.department, e.department) for e in examples]
     asked = [case.text for case in cases]
     grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
     result = {

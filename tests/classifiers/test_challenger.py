@@ -1,14 +1,16 @@
 """A challenger learns from released cases by the real training, on the tiny city."""
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from bot import learning
-from bot.db import transaction
-from bot.models import Inquiry, InquiryStatus, ModelStatus, RoutingModel, Staff, TrainingExample
+from bot.db import now, transaction
+from bot.models import Department, Inquiry, InquiryStatus, ModelStatus, RoutingModel, Staff, TrainingExample
+from classifiers.artefact import read_manifest
 from classifiers.dataset import load_labels, load_split
 from classifiers.evaluate import load_cases
 from tests.city import USER, City
@@ -57,6 +59,37 @@ def test_a_challenger_learns_the_released_cases_and_is_compared_with_the_champio
     assert statuses == {row.folder: ModelStatus.refused, newer.folder: ModelStatus.challenger}
 
 
+def test_after_a_reorganisation_both_models_are_asked_for_the_departments_of_today(
+    city: City, data_dir: Path, tiny_hub: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    _release(city, LESSON, "tax")
+    with transaction(city.engine) as session:
+        ended = session.get_one(Department, "water")
+        ended.valid_to, ended.successor_id = now().date() - timedelta(days=2), "tax"
+    changes = {"city_dir": data_dir, "backbone": str(tiny_hub), "classifier_dir": trained}
+    settings = city.settings.model_copy(update=changes)
+    row = learning.train_challenger(settings, city.engine)
+
+    labels = read_manifest(settings.data_dir / "models" / row.folder)["labels"]
+    assert labels == ["waste", "tax", "small_talk", "account", "out_of_scope"]
+    for model in ("champion", "challenger"):
+        assert {name: one["n"] for name, one in row.metrics[model]["per_label"].items()} == {
+            "waste": 12, "tax": 24, "small_talk": 12, "account": 12, "out_of_scope": 12,
+        }  # fmt: skip
+
+
+def test_two_matters_of_departments_that_became_one_are_one_matter(data_dir: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(data_dir, tmp_path / "data")
+    before = load_split(folder, "train", load_labels(folder))
+    learning.label_as_of_today(folder / "inquiries", {"waste": "tax"})
+    after = load_split(folder, "train", load_labels(folder))
+    assert [one.text for one in after] == [one.text for one in before]
+    assert {one.also for one in before} == {"", "tax"}
+    assert {one.also for one in after} == {""}
+    assert {one.department for one in before} - {one.department for one in after} == {"waste"}
+
+
 @pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85"])
 def test_a_lesson_with_any_end_of_line_in_it_stays_one_message(
     data_dir: Path, tmp_path: Path, end: str
@@ -83,7 +116,7 @@ def test_a_challenger_that_hears_fewer_emergencies_or_loses_the_languages_is_not
     def verdict(recall: float, vi: float) -> tuple[list[str], bool]:
         reports = {"old": report(0.94, 0.99, 0.9), "new": report(0.95, recall, vi)}
         monkeypatch.setattr("classifiers.evaluate.evaluate", lambda folder, _test, **_: reports[folder.name])
-        found = learning.compare(Path("old"), Path("new"), tmp_path)
+        found = learning.compare(Path("old"), Path("new"), tmp_path, {})
         return found["worse"], found["better"]
 
     assert verdict(0.99, 0.9) == ([], True)

@@ -58,6 +58,20 @@ def test_any_accepted_department_counts(trained: Path, tmp_path: Path) -> None:
     assert (model["accuracy"], model["macro_f1"], model["confusions"]) == (1.0, 1.0, {})
 
 
+def test_a_department_that_has_ended_counts_for_who_took_it_over(trained: Path, data_dir: Path) -> None:
+    test = data_dir / "inquiries" / "test.jsonl"
+    before, after = (
+        evaluate(trained, test, simpler=False, successors=successors)["model"]
+        for successors in ({}, {"waste": "tax", "water": "tax"})
+    )
+    assert after["per_label"].keys() == {"tax", "small_talk", "account", "out_of_scope"}
+    assert after["per_label"]["tax"]["n"] == 3 * 12 + 6, "two matters of one department are one"
+    assert not any("wa" in pair for pair in after["confusions"])
+    assert after["accuracy"] >= before["accuracy"] > 0.9
+    simpler = evaluate(trained, test, successors={"waste": "tax", "water": "tax"})["tfidf"]
+    assert simpler["macro_f1"] > 0.5
+
+
 def test_calibration_error_by_hand() -> None:
     confidence, right = np.array([0.95, 0.95, 0.55, 0.55]), np.array([True, True, True, False])
     assert expected_calibration_error(confidence, right) == pytest.approx(0.05)

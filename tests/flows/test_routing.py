@@ -840,6 +840,21 @@ def test_a_message_counts_once_for_drift_and_agreement_and_an_emergency_not_at_a
     assert report.unknown == 0.25
 
 
+def test_champion_and_challenger_agree_who_name_a_department_by_its_old_and_its_new_id(
+    city: City, challenger: RoutingModel
+) -> None:
+    city.line_says(GARBAGE)
+    city.work()
+    with transaction(city.engine) as session:
+        case = session.get_one(Inquiry, city.case().id)
+        view = {"model": challenger.folder, "department": "general_affairs"}
+        case.prediction = {**case.prediction, "shadow": view}
+    _end(city, "waste_environment", "general_affairs")
+    with reading(city.engine) as session:
+        report = monitoring.examine(session, city.settings, now().date())
+    assert report.agreement == (1, 1.0)
+
+
 def test_a_second_matter_does_not_count_against_the_routing(city: City) -> None:
     city.line_says(TWO_MATTERS)
     city.work()
