@@ -932,10 +932,10 @@ def visible(staff: Staff) -> sa.ColumnElement[bool]:
         & col(Inquiry.acknowledged_by).is_(None)
     )
     heard = col(Inquiry.acknowledged_by) == staff.id
-    return col(Inquiry.department_id).in_(_taken_over(staff.department_id)) | unheard | heard
+    return col(Inquiry.department_id).in_(taken_over(staff.department_id)) | unheard | heard
 
 
-def _taken_over(department_id: str) -> sa.Select[Any]:
+def taken_over(department_id: str) -> sa.Select[Any]:
     """The department, those that have ended and named it their successor, and so on back (機構改革)."""
     today = now().astimezone(JAPAN).date()
     own = sa.select(col(Department.id)).where(col(Department.id) == department_id)

@@ -1,7 +1,8 @@
 """What a caseworker may build a draft on besides the articles that the search found.
 
-A past answer cites its case number. It is offered only to its own department, and only while the sentences
-it was built on still stand in articles in force: an old fee must not come back through an old reply.
+A past answer cites its case number. It is offered only to its own department, or to who took that over, and
+only while the sentences it was built on still stand in articles in force: an old fee must not come back
+through an old reply.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ MOST_FOUND = 5
 
 @dataclass(frozen=True, slots=True)
 class PastAnswer:
-    """An approved reply of the same department to a similar question."""
+    """An approved reply of the same department, or of one that it took over, to a similar question."""
 
     inquiry: Inquiry
     question: str
@@ -80,7 +81,7 @@ def _approved(
         .join(Draft, col(Approval.draft_id) == col(Draft.id))
         .join(Inquiry, col(Approval.inquiry_id) == col(Inquiry.id))
         .where(
-            Inquiry.department_id == inquiry.department_id,
+            col(Inquiry.department_id).in_(inquiries.taken_over(inquiry.department_id)),
             Inquiry.id != inquiry.id,
             Draft.origin != "holding",
             Approval.approved_at > now() - WINDOW,

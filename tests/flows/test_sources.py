@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from sqlmodel import select
 
-from bot import inquiries
+from bot import inquiries, organisation
 from bot.article_index import Knowledge
 from bot.articles import as_article, newest_version
 from bot.db import now, transaction
@@ -143,6 +143,25 @@ def test_another_departments_answer_is_not_offered_nor_taken(city: City, desk: D
     again = {**desk.form(city.case()), "passage": [f"case:{number}#1"]}
     assert desk.post(city.case(), "recompose", again).status_code == 422
     assert BY_HAND not in _pending(city).text
+
+
+def test_the_answers_of_a_department_that_ended_are_offered_to_who_took_it_over(
+    city: City, desk: Desk
+) -> None:
+    number = _answered_by_hand(city, desk, ASK, BY_HAND)
+    _asked_again(city, desk)
+    with transaction(city.engine) as session:
+        ended = session.get_one(Department, "waste_environment")
+        ended.valid_to, ended.successor_id = now().date() - timedelta(days=2), "general_affairs"
+        session.flush()
+        organisation.reroute(session, now().date(), drafting=True)
+    city.work()
+    assert city.case().department_id == "general_affairs"
+    assert city.case(OTHER).department_id == "waste_environment"
+    assert f"過去の回答 {number}" in desk.page(f"/desk/cases/{city.case().id}")
+    again = {**desk.form(city.case()), "passage": [f"case:{number}#2"]}
+    assert desk.post(city.case(), "recompose", again).status_code == 303
+    assert BY_HAND in _pending(city).text
 
 
 def test_an_answer_whose_article_changed_is_not_offered(city: City, desk: Desk) -> None:
