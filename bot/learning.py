@@ -193,6 +193,7 @@ def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
         released = session.exec(select(TrainingExample).where(col(TrainingExample.used).is_(True))).all()
         champion = champion_folder(session, settings)
         successors = successors_today(session)
+    clear_refused(settings, engine)
     name = f"{now():%Y%m%d-%H%M%S}"
     folder = settings.data_dir / "models" / name
     with tempfile.TemporaryDirectory(prefix="madoguchi-train-") as scratch:
@@ -224,6 +225,22 @@ def enter(session: Session, row: RoutingModel) -> None:
         session, actor="system:cli", action="train_challenger", subject=f"model:{row.folder}",
         screen="cli", examples=row.examples, better=row.metrics["better"],
     )  # fmt: skip
+
+
+def clear_refused(settings: Settings, engine: Engine) -> None:
+    """Take the files of models that can never route again off the disk; what was decided about them stays.
+
+    Not at the decision: for some seconds more a worker may read them.
+    """
+    with transaction(engine) as session:
+        for row in session.exec(select(RoutingModel).where(RoutingModel.status == ModelStatus.refused)):
+            folder = settings.data_dir / "models" / row.folder
+            if folder.is_dir():
+                shutil.rmtree(folder)
+                audit.record(
+                    session, actor="system:cli", action="clear_model", subject=f"model:{row.folder}",
+                    screen="cli",
+                )  # fmt: skip
 
 
 def add_cases(path: Path, released: Sequence[TrainingExample]) -> int:

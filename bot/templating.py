@@ -45,6 +45,7 @@ _ACTION_JA = {
     "promote_model": "振り分けモデルを切替え",
     "roll_back_model": "振り分けモデルを元に戻す",
     "refuse_model": "振り分けモデルの候補を不採用",
+    "clear_model": "不採用の振り分けモデルのファイルを削除",
     "join_incident": "同じ出来事の案件とまとめて表示",
     "leave_incident": "同じ出来事のまとまりから外す",
     "close": "終了",

@@ -9,7 +9,16 @@ import pytest
 
 from bot import learning
 from bot.db import now, transaction
-from bot.models import Department, Inquiry, InquiryStatus, ModelStatus, RoutingModel, Staff, TrainingExample
+from bot.models import (
+    AuditEntry,
+    Department,
+    Inquiry,
+    InquiryStatus,
+    ModelStatus,
+    RoutingModel,
+    Staff,
+    TrainingExample,
+)
 from classifiers.artefact import read_manifest
 from classifiers.dataset import load_labels, load_split
 from classifiers.evaluate import load_cases
@@ -88,6 +97,27 @@ def test_two_matters_of_departments_that_became_one_are_one_matter(data_dir: Pat
     assert {one.also for one in before} == {"", "tax"}
     assert {one.also for one in after} == {""}
     assert {one.department for one in before} - {one.department for one in after} == {"waste"}
+
+
+def test_the_next_training_clears_what_was_refused_and_nothing_that_may_route_again(
+    city: City, tmp_path: Path
+) -> None:
+    statuses = [ModelStatus.refused, ModelStatus.retired, ModelStatus.champion, ModelStatus.challenger]
+    for status in statuses:
+        folder = city.settings.data_dir / "models" / status
+        folder.mkdir(parents=True)
+        (folder / "model.onnx").write_bytes(b"weights")
+        with transaction(city.engine) as session:
+            session.add(RoutingModel(folder=status, status=status, examples=1, metrics={}))
+    settings = city.settings.model_copy(update={"city_dir": tmp_path / "none"})
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError):
+            learning.train_challenger(settings, city.engine)
+    left = {path.name for path in (city.settings.data_dir / "models").iterdir()}
+    assert left == {"retired", "champion", "challenger"}
+    assert [row.folder for row in city.all(RoutingModel, RoutingModel.status == "refused")] == ["refused"]
+    cleared = [entry.subject for entry in city.all(AuditEntry, AuditEntry.action == "clear_model")]
+    assert cleared == ["model:refused"]
 
 
 @pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85"])
