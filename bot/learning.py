@@ -9,9 +9,9 @@ import hashlib
 import json
 import logging
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count, islice
@@ -189,18 +189,17 @@ def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
     """
     from classifiers.train import train
 
-    with reading(engine) as session:
-        released = session.exec(select(TrainingExample).where(col(TrainingExample.used).is_(True))).all()
-        champion = champion_folder(session, settings)
-        successors = successors_today(session)
-    clear_refused(settings, engine)
-    name = f"{now():%Y%m%d-%H%M%S}"
-    folder = settings.data_dir / "models" / name
-    with tempfile.TemporaryDirectory(prefix="madoguchi-train-") as scratch:
-        data = Path(scratch) / "data"
-        (data / "inquiries").mkdir(parents=True)
+    with _alone(settings.data_dir) as data:
+        clear_refused(settings, engine)
+        with reading(engine) as session:
+            used = select(TrainingExample).where(col(TrainingExample.used).is_(True))
+            released = session.exec(used).all()
+            champion = champion_folder(session, settings)
+            successors = successors_today(session)
+        name = f"{now():%Y%m%d-%H%M%S}"
+        folder = settings.data_dir / "models" / name
         shutil.copy(settings.city_dir / "departments.yaml", data)
-        shutil.copytree(settings.city_dir / "inquiries", data / "inquiries", dirs_exist_ok=True)
+        shutil.copytree(settings.city_dir / "inquiries", data / "inquiries")
         learnt = add_cases(data / "inquiries" / "train.jsonl", released)
         if successors:
             label_as_of_today(data / "inquiries", successors)
@@ -212,6 +211,28 @@ def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
     with transaction(engine) as session:
         enter(session, row)
     return row
+
+
+@contextmanager
+def _alone(data_dir: Path) -> Iterator[Path]:
+    """An empty folder for what one training reads; another one on this machine waits for its turn.
+
+    Citizens wrote it: what a killed training left here, or half made among the models, goes first.
+    """
+    import fcntl
+
+    data_dir.mkdir(parents=True, exist_ok=True)
+    folder = data_dir / "training"
+    with (data_dir / "training.lock").open("w") as turn:
+        log.info("training as soon as no other one runs on this machine")
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        for left in (folder, *(data_dir / "models").glob(".*")):
+            shutil.rmtree(left, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
 
 
 def enter(session: Session, row: RoutingModel) -> None:

@@ -1,6 +1,10 @@
 """A challenger learns from released cases by the real training, on the tiny city."""
 
+import os
 import shutil
+import subprocess
+import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -97,6 +101,34 @@ def test_two_matters_of_departments_that_became_one_are_one_matter(data_dir: Pat
     assert {one.also for one in before} == {"", "tax"}
     assert {one.also for one in after} == {""}
     assert {one.department for one in before} - {one.department for one in after} == {"waste"}
+
+
+def test_what_a_killed_training_left_of_the_citizens_words_goes_when_the_next_one_starts(
+    city: City, data_dir: Path, tiny_hub: Path, tmp_path: Path
+) -> None:
+    _release(city, LESSON, "tax")
+    environment = {
+        "MADOGUCHI_SECRET_KEY": "x" * 32, "MADOGUCHI_DATABASE_URL": city.url,
+        "MADOGUCHI_DATA_DIR": str(city.settings.data_dir), "MADOGUCHI_CITY_DIR": str(data_dir),
+        "MADOGUCHI_BACKBONE": str(tiny_hub), "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }  # fmt: skip
+    command = [sys.executable, "-c", "from bot.cli import main; main()", "train", "--from-cases"]
+    folder = city.settings.data_dir / "training"
+    words = folder / "inquiries" / "train.jsonl"
+    with subprocess.Popen(command, env=os.environ | environment) as training:
+        while training.poll() is None and not (words.is_file() and LESSON.encode() in words.read_bytes()):
+            time.sleep(0.01)
+        training.kill()
+    assert words.is_file()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    half_made = city.settings.data_dir / "models" / ".20260401-000000.abc"
+    half_made.mkdir(parents=True)
+    with pytest.raises(FileNotFoundError):
+        learning.train_challenger(
+            city.settings.model_copy(update={"city_dir": tmp_path / "none"}), city.engine
+        )
+    assert not folder.exists()
+    assert not half_made.exists()
 
 
 def test_the_next_training_clears_what_was_refused_and_nothing_that_may_route_again(
