@@ -6,6 +6,7 @@ The message is untrusted: it only ranks the city's sentences and never becomes a
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import date
@@ -273,13 +274,16 @@ class Index:
         if today is not None:
             valid = (self._from <= today.toordinal()) & (today.toordinal() <= self._to)
         lexical = [self._words, self._pairs]
-        counted = np.stack([view.scores(queries) for view in lexical], axis=2)
-        encoded, cosine = np.zeros((len(queries), 0), np.float32), np.zeros(0, np.float32)
         dense, floors = np.zeros((len(self.articles), DENSE), np.float32), np.zeros(DENSE, np.float32)
-        if self._embed is not None and self.vectors is not None:
-            encoded = np.asarray(self._embed(queries), dtype=np.float32)
-            # Only the whole message is held against every passage; its clauses see the leading articles.
-            cosine = self.vectors @ encoded[0]
+        # Only the whole message is held against every passage. Its clauses, which see the leading articles,
+        # are encoded meanwhile: the encoder works outside Python's lock.
+        with ThreadPoolExecutor(1) as beside:
+            rest = beside.submit(self._encoded, queries[1:])
+            first = self._encoded(queries[:1])
+            cosine = self._cosines(first[0])
+            counted = np.stack([view.scores(queries) for view in lexical], axis=2)
+            encoded = np.vstack([first, rest.result()])
+        if cosine.size:
             nearest = np.maximum.reduceat(cosine, self._starts)
             dense = np.stack([nearest, cosine[self._starts], cosine[self._starts + 1]], axis=1)
             floors = dense.mean(axis=0)
@@ -288,6 +292,16 @@ class Index:
         # A long story has its question somewhere in it.
         seen = text if len(text) <= MAX_WHOLE else " ".join(asked)
         return Question(seen, tuple(queries), tuple(rows), evidence, counted, encoded, cosine, floors, valid)
+
+    def _encoded(self, queries: Sequence[str]) -> Floats:
+        """Vectors of queries; without an encoder no columns."""
+        if self._embed is None or self.vectors is None:
+            return np.zeros((len(queries), 0), np.float32)
+        return np.asarray(self._embed(queries), np.float32).reshape(len(queries), self.vectors.shape[1])
+
+    def _cosines(self, query: Floats) -> Floats:
+        """Of one query with every passage; empty without an encoder."""
+        return np.zeros(0, np.float32) if self.vectors is None else self.vectors @ query
 
     def judge(self, question: "Question", departments: Mapping[str, float] | None) -> "Ranking":
         """Chances of the articles: first by themselves, then the leading ones by their sentences too."""
