@@ -1,7 +1,7 @@
 """What a draft says of its words: negation, conditions, opposites, and who does what to whom."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import permutations
 
 from responders import check_words
@@ -167,13 +167,9 @@ def _check_swapped(normal: str, sources: Sources) -> Iterator[Partial]:
     if passage is None:
         return
     meant, said = _by_topic(normalise(passage.text)), _by_topic(sources.groups[passage])
-    both = [topic for topic in said if topic in meant]
-    for one in both:
-        for other in both:
-            gained = (said[one] - meant[one]) & (meant[other] - said[other])
-            lost = (meant[one] - said[one]) & (said[other] - meant[other])
-            if one in normal and ("not" in gained or (gained and lost)):
-                yield "swapped", one, True, f"「{one}」についての内容が、記事では「{other}」のものです。"
+    for one, other, gained, lost in _exchanges(meant, said):
+        if one in normal and ("not" in gained or (gained and lost)):
+            yield "swapped", one, True, f"「{one}」についての内容が、記事では「{other}」のものです。"
 
 
 def _check_roles(normal: str, sources: Sources) -> Iterator[Partial]:
@@ -183,9 +179,7 @@ def _check_roles(normal: str, sources: Sources) -> Iterator[Partial]:
         return
     old, group = normalise(passage.text), sources.groups[passage]
     meant, said = roles(old), roles(normal)
-    for one, other in permutations([noun for noun in said if noun in meant], 2):
-        gained = (said[one] - meant[one]) & (meant[other] - said[other])
-        lost = (meant[one] - said[one]) & (said[other] - meant[other])
+    for one, other, gained, lost in _exchanges(meant, said):
         if gained and lost:
             yield "swapped", one, True, f"「{one}」と「{other}」が、記事では逆です。"
     acting = [noun for noun in meant if "who" in meant[noun] and check_words.PERSON.search(noun)]
@@ -194,6 +188,15 @@ def _check_roles(normal: str, sources: Sources) -> Iterator[Partial]:
         # 市 stands in みなと市 and 市民, too.
         if "who" in said[noun] and noun not in meant and (len(noun) == 1 or noun not in old):
             yield "swapped", noun, True, f"「{noun}」は、記事では「{replaced}」です。"
+
+
+def _exchanges(
+    meant: Mapping[str, set[str]], said: Mapping[str, set[str]]
+) -> Iterator[tuple[str, str, set[str], set[str]]]:
+    """Of two things that both texts speak of, what the first has gained of the second, and lost to it."""
+    for one, other in permutations([name for name in said if name in meant], 2):
+        gained = (said[one] - meant[one]) & (meant[other] - said[other])
+        yield one, other, gained, (meant[one] - said[one]) & (said[other] - meant[other])
 
 
 def _by_topic(normal: str) -> dict[str, set[str]]:
