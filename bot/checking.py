@@ -67,8 +67,8 @@ def review(session: Session, frame: Frame, text: str, draft: Draft) -> Review:
 
     A holding text that nobody changed states no fact, so nothing in it needs a source.
     """
-    if too_long := _far_too_long(text):
-        return Review([], too_long)
+    if far_too_long(text):
+        return _unchecked(text)
     inquiry = session.get_one(Inquiry, draft.inquiry_id)
     department = session.get_one(Department, inquiry.department_id)
     text = text.replace("\r\n", "\n")
@@ -100,8 +100,8 @@ def _pages(session: Session, passages: Sequence[Passage]) -> frozenset[str]:
 
 def review_by_hand(session: Session, frame: Frame, text: str, inquiry: Inquiry) -> Review:
     """Check a person's own words, which quote nothing, for what is wrong without any source too."""
-    if too_long := _far_too_long(text):
-        return Review([], too_long)
+    if far_too_long(text):
+        return _unchecked(text)
     department = session.get_one(Department, inquiry.department_id)
     text = text.replace("\r\n", "\n")
     bodies = split_sentences(frame.body_of(text, department, inquiry.receipt_number))
@@ -113,11 +113,16 @@ def review_by_hand(session: Session, frame: Frame, text: str, inquiry: Inquiry) 
     return Review([], [*said, *personal, *_staff_names(session, text, "")])
 
 
-def _far_too_long(text: str) -> list[dict[str, Any]]:
-    if (units := utf16_units(text)) <= MOST_UNITS:
-        return []
+def far_too_long(text: str) -> bool:
+    """Whether a text is so long that it is not checked."""
+    return utf16_units(text) > MOST_UNITS
+
+
+def _unchecked(text: str) -> Review:
+    units = utf16_units(text)
     message = f"長すぎるため、点検していません({units}字)。{MAX_TEXT_UNITS}字以内にしてください。"
-    return [_placed(Finding(DOCUMENT, "too_long", f"{units}", True, message), (0, len(text)), text)]
+    finding = Finding(DOCUMENT, "too_long", f"{units}", True, message)
+    return Review([], [_placed(finding, (0, len(text)), text)])
 
 
 def checker(session: Session, frame: Frame) -> Checker:

@@ -18,7 +18,7 @@ import yaml
 from sqlmodel import Session
 
 from bot import inquiries, outbox
-from bot.checking import MOST_UNITS
+from bot.checking import far_too_long
 from bot.drafting import Attach, Frame, load_frame
 from bot.errors import DraftNotPending, NotFound, TextRefused
 from bot.inquiries import Checker
@@ -315,7 +315,7 @@ def typed_into(text: str, second: Second | None, stored: Second | None, made: Ca
     if second is None or second.kind != EASY:
         return False
     own = plain(second.text)
-    if _far_too_long(text):
+    if far_too_long(text):
         return True
     kept = stored is not None and stored.kind == EASY and own == plain(stored.text)
     return not kept and own != plain(made(plain(text)))
@@ -333,10 +333,10 @@ def findings(
         return []
     japanese, own = plain(text), plain(second.text)
     whole = (0, len(own))
-    if _far_too_long(japanese) or _far_too_long(own):
+    if far_too_long(japanese) or far_too_long(own):
         message = f"長すぎるため、点検していません。合わせて{MAX_TEXT_UNITS}字以内にしてください。"
-        far_too_long = ("too_long", "", True, message, whole)
-        return [_finding(far_too_long, (japanese, own), second.text, in_japanese=False)]
+        found_long = ("too_long", "", True, message, whole)
+        return [_finding(found_long, (japanese, own), second.text, in_japanese=False)]
     found: list[Found] = []
     if second.made_from != digest(japanese):
         message = "日本語の文面が変わりました。作り直すか、確認してください。"
@@ -360,10 +360,6 @@ def findings(
     return [_finding(one, both, text, in_japanese=True) for one in lacking] + [
         _finding(one, both, second.text, in_japanese=False) for one in found
     ]
-
-
-def _far_too_long(text: str) -> bool:
-    return utf16_units(text) > MOST_UNITS
 
 
 def _lacking(value: str, at: tuple[int, int]) -> Found:
