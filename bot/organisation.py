@@ -11,6 +11,9 @@ from bot.calendar import valid_on
 from bot.db import now
 from bot.models import FRONT_DESK, OPEN_STATUSES, Department, Inquiry, KnowledgeArticle, Staff
 
+MOST_AT_ONCE = 100
+"""Cases that one transaction moves: their citizens' next words wait for its end."""
+
 
 def responsible(departments: Mapping[str, Department], department_id: str, today: date) -> str:
     """The department that answers today for what once belonged to this one.
@@ -42,10 +45,6 @@ def successors(departments: Mapping[str, Department], today: date) -> dict[str, 
     """Who answers today for each department that has ended, but for those that nobody took over."""
     owners = {ended: responsible(departments, ended, today) for ended in _ended(departments, today)}
     return {ended: owner for ended, owner in owners.items() if owner != FRONT_DESK}
-
-
-MOST_AT_ONCE = 100
-"""Cases that one transaction moves: their citizens' next words wait for its end."""
 
 
 def reroute(session: Session, today: date, *, drafting: bool) -> int:

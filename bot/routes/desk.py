@@ -277,6 +277,7 @@ def _source_values(
     """The sources' part of the screen: what a draft may be made from, and what it was made from."""
     draft = case.draft
     quoted = {f"{p['article']}#{p['ordinal']}" for p in draft.passages} if draft else set()
+    chosen = {*ticked} or quoted
     near = [flag.removeprefix(NEAR) for flag in draft.flags if flag.startswith(NEAR)] if draft else []
     articles = {one.rpartition("#")[0] for one in (*quoted, *ticked)} | {*more, *near}
     choices = passages_of(session, articles)
@@ -293,8 +294,8 @@ def _source_values(
         "past": sources.past_answers(session, case.inquiry, place.frame, place.seconds, today)
         if choosing
         else [],
-        "ticked": {*ticked} or quoted,
-        "unmade": ({*ticked} or quoted) != quoted,
+        "ticked": chosen,
+        "unmade": chosen != quoted,
     }
 
 
