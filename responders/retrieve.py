@@ -308,7 +308,9 @@ class Index:
         chance = departments or {}
         routed = np.array([chance.get(name, 0.0) for name in self._departments], np.float32)
         possible = question.valid & (question.evidence[0] > 0).any(axis=1)
-        first = question.evidence[0] @ self._weights.article[:-1] + self._weights.article[-1] * routed
+        # One product: OpenBLAS's AVX-512 routine for five columns computes on registers that it has not set,
+        # and NumPy then may warn of invalid values that the result does not hold.
+        first = np.column_stack([question.evidence[0], routed]) @ self._weights.article
         first = log_chances(np.where(possible, first, -1e3).astype(np.float32))
         order = np.argsort(-first, kind="stable")[:LOOKED_AT_AGAIN]
         leading = [int(a) for a in order if possible[a]] or [int(order[0])]
