@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from itertools import permutations
 
 from responders import check_words
-from responders.check_sources import UNSUPPORTED_BELOW, Check, Partial, Sources, as_fraction
+from responders.check_sources import UNSUPPORTED_BELOW, Check, Partial, Sources
 from responders.facts import facts, normalise
 from responders.knowledge import Passage
 from responders.wording import (
@@ -50,12 +50,6 @@ def _check_conditions(normal: str, sources: Sources) -> Iterator[Partial]:
     old = normalise(passage.text)
     before = sources.body[: sources.body.index(normal)][-1:]
     lost = list(lost_conditions([sources.groups[passage], *before], old, CONDITION_KEPT))
-    limits = (
-        fact
-        for fact in (as_fraction(fact) or fact for fact in facts(old))
-        if fact.bound in check_words.LIMITS and (fact.kind, fact.value) not in sources.said
-    )
-    lost += (fact.surface + fact.bound for fact in limits)
     follows = (passage.article, passage.ordinal + 1)
     lost += (
         after.text

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from responders import check_words
-from responders.check_sources import CARRIED, Check, Partial, Sources, as_fraction
+from responders.check_sources import CARRIED, Check, Partial, Sources, as_fraction, with_fractions
 from responders.facts import Fact, facts, normalise
 from responders.knowledge import Passage
 from responders.wording import ALIGNED, share_of_pairs, unit, words_before, wrong_rows
@@ -191,6 +191,59 @@ def _around(normal: str, fact: Fact) -> str:
     return normal[before:after]
 
 
+def _check_lost(normal: str, sources: Sources) -> Iterator[Partial]:
+    """A deadline, a limit or a period of the passage that the draft leaves out, though it says the rest.
+
+    Hard for what costs a citizen something: 「5月31日までに」「14日以内」. A beginning, a day or the hours of
+    a counter are only named.
+    """
+    passage = sources.passage_of(normal, ALIGNED)
+    if passage is None:
+        return
+    old, group = normalise(passage.text), with_fractions(facts(sources.groups[passage]))
+    meant = [as_fraction(fact) or fact for fact in facts(old)]
+    lost = [fact for fact in meant if not any(is_known(said, [fact]) for said in group)]
+    if not lost or normal != _first_to_say(passage, sources):
+        return
+    for fact in lost:
+        if (limit := _limit(old, fact)) is None or _said_elsewhere(fact, passage, sources):
+            continue
+        words = fact.surface + limit
+        hard = bool(check_words.BINDING.search(limit)) and not _ends_hours(old, fact, limit)
+        yield "condition", words, hard, f"記事にある「{words}」が抜けています。"
+
+
+def _first_to_say(passage: Passage, sources: Sources) -> str:
+    """Of the sentences that say a passage the first: what all of them leave out is missed once."""
+    return next(one for one in sources.body if sources.passage_of(one, ALIGNED) == passage)
+
+
+def _said_elsewhere(fact: Fact, passage: Passage, sources: Sources) -> bool:
+    """Whether another sentence of the draft holds it, and not only because it quotes a passage that does."""
+    for sentence in sources.body:
+        if not any(is_known(said, [fact]) for said in with_fractions(facts(sentence))):
+            continue
+        other = sources.passage_of(sentence, CARRIED)
+        quoted = other and other != passage and share_of_pairs(other.text, sentence) >= CARRIED
+        if not (other and quoted and is_known(fact, facts(normalise(other.text)))):
+            return True
+    return False
+
+
+def _limit(old: str, fact: Fact) -> str | None:
+    """What stands behind a number and makes it a limit: 「前までに」; None where it is none."""
+    behind = check_words.LIMIT_BEHIND.match(old, fact.end)
+    if behind and behind[0]:
+        return behind[0]
+    return "" if fact.kind in ("date", "time") else None
+
+
+def _ends_hours(old: str, fact: Fact, limit: str) -> bool:
+    """Whether it is 17時 of 「9時から17時まで」, which says when a counter is open."""
+    begins = (other for other in facts(old) if other.kind == "time" and other.end <= fact.start)
+    return fact.kind == "time" and not limit.endswith("に") and any(o.bound == "から" for o in begins)
+
+
 def _check_rows(normal: str, sources: Sources) -> Iterator[Partial]:
     own, passage = facts(normal), sources.passage_of(normal, ALIGNED)
     old = normalise(passage.text) if passage else ""
@@ -236,4 +289,4 @@ def _no_values(text: str) -> str:
     return re.sub(r"\d+|[月火水木金土日]曜日?[と・]?", "", normalise(text))
 
 
-CHECKS: tuple[Check, ...] = (_check_facts, _check_rows)
+CHECKS: tuple[Check, ...] = (_check_facts, _check_lost, _check_rows)

@@ -48,10 +48,8 @@ class Sources:
     """The draft's sentences, normalised: a condition may stand in the sentence before."""
     whole: str
     """All of them joined."""
-    said: frozenset[tuple[str, str]]
-    """Kind and value of the body's facts."""
     bounded: frozenset[tuple[str, str]]
-    """Of those that have a limit."""
+    """Kind and value of the body's facts that have a limit."""
     nearest: Mapping[str, tuple[Passage | None, float]]
     """Of each of these sentences the passage that shares most with it, and how much."""
     groups: Mapping[Passage, str]
@@ -69,16 +67,15 @@ class Sources:
             passage, share = nearest[sentence]
             if passage and share >= UNSUPPORTED_BELOW:
                 groups[passage] = groups.get(passage, "") + sentence
-        found = [fact for sentence in sentences for fact in _with_fractions(facts(sentence))]
+        found = [fact for sentence in sentences for fact in with_fractions(facts(sentence))]
         return cls(
             tuple(passages),
-            _with_fractions(facts(text)),
+            with_fractions(facts(text)),
             text,
             register,
             own,
             sentences,
             "".join(sentences),
-            frozenset((fact.kind, fact.value) for fact in found),
             frozenset((fact.kind, fact.value) for fact in found if fact.bound in check_words.NEEDED_BOUNDS),
             nearest,
             groups,
@@ -99,7 +96,8 @@ def _nearest(normal: str, passages: Sequence[Passage]) -> tuple[Passage | None, 
     return best, share_of_pairs(normal, best.text) if best else 0.0
 
 
-def _with_fractions(found: Sequence[Fact]) -> tuple[Fact, ...]:
+def with_fractions(found: Sequence[Fact]) -> tuple[Fact, ...]:
+    """Facts, and the shares that some of them may be as well."""
     return (*found, *filter(None, map(as_fraction, found)))
 
 

@@ -27,8 +27,15 @@ OPPOSITE = (
 """Bounds of a number from above, and from below."""
 WITH_ITSELF = {"まで", "以内", "以下", "以前", "から", "以上", "以降", "以後"}
 """Bounds that hold the number itself: 65歳以上 is not 65歳より上."""
-LIMITS = ("以内", "以上", "以下", "未満", "以降", "以前")
-NEEDED_BOUNDS = frozenset([*LIMITS, "以後", "まで", "超", "を超え", "より前", "より後", "より上", "より下"])
+NEEDED_BOUNDS = frozenset(
+    re.findall(r"\S+", "以内 以上 以下 未満 以降 以前 以後 まで 超 を超え より前 より後 より上 より下")
+)
+LIMIT_BEHIND = re.compile(
+    r"(?:\([^)]{0,20}\))?(?:日?間|前|後|目|ごろ|頃|末日?|の(?:前日|翌日|末日))*"
+    r"(?:までに?|以内に?|以[下前後降上]|未満|超|を超え|より[前後上下]|から|を過ぎ)?"
+)
+BINDING = re.compile(rf"(?:{'|'.join(NEEDED_BOUNDS)}|を過ぎ)に?$")
+"""Ends of limits that no text may leave out, as it may a beginning."""
 SIDES = (
     re.compile("まで|迄|以内|以下|未満|以前|より[前下]|前に|内に|満たない|期限と|締め?切|[~〜]"),
     re.compile("から|以上|以降|以後|超|より[後上]|上回"),

@@ -388,6 +388,76 @@ def test_a_persons_own_order_and_words_are_no_opposite(sentence: str, reworded: 
     assert [f for f in check(split_sentences(reworded), _whole(sentence)) if f.hard] == []
 
 
+DEADLINES = [
+    ("軽自動車税の減免は、5月31日までに申請してください。", "5月31日までに", "5月31日までに"),
+    ("軽自動車税の減免は、令和8年5月31日までに申請してください。", "令和8年5月31日までに", "5月31日までに"),
+    ("出生届は、生まれた日から14日以内に出してください。", "生まれた日から14日以内に", "14日以内に"),
+    (
+        "市民課の窓口は、12月28日から1月3日までを除き、開いています。",
+        "12月28日から1月3日までを除き、",
+        "1月3日まで",
+    ),
+    ("粗大ごみは、収集日の3日前までに申し込んでください。", "収集日の3日前までに", "3日前までに"),
+    ("診断書は、2月末日までに提出してください。", "2月末日までに", "2月末日までに"),
+    ("騒音計は、7日間まで無料で借りられます。", "7日間まで", "7日間まで"),
+    ("ごみは、朝8時までに集積所へ出してください。", "朝8時までに", "朝8時までに"),
+    ("募集の受付は、4月1日から4月30日まで、教育課で行います。", "4月1日から4月30日まで、", "4月30日まで"),
+]
+
+
+@pytest.mark.parametrize(("sentence", "part", "lost"), DEADLINES)
+def test_a_deadline_left_out_is_an_error_for_both(sentence: str, part: str, lost: str) -> None:
+    passages = _whole(f"{sentence}\n手続きは、どの窓口でもできます。")
+    without = sentence.replace(part, "")
+    assert not strict_gate(without, passages[:1]).passed
+    found = [f for f in check([without, passages[1].text], passages) if f.hard and f.kind == "condition"]
+    assert any(lost.startswith(f.text) or f.text.endswith(lost) for f in found)
+    assert check([passages[1].text], passages) == [], "who leaves out the whole sentence says nothing wrong"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "part", "lost"),
+    [
+        (
+            "市民課の窓口は、平日の8時30分から17時15分まで開いています。",
+            "8時30分から17時15分まで",
+            "8時30分から",
+        ),
+        ("福祉タクシー券は、3月15日から受け付けます。", "3月15日から", "3月15日から"),
+        ("敷金は、退去から2か月後に返します。", "退去から2か月後に", "2か月後"),
+    ],
+)
+def test_hours_and_beginnings_left_out_are_named_but_do_not_block(
+    sentence: str, part: str, lost: str
+) -> None:
+    found = check([sentence.replace(part, "")], _whole(sentence))
+    assert lost in [f.text for f in found if f.kind == "condition"]
+    assert [f for f in found if f.hard] == []
+
+
+def test_a_deadline_is_missed_though_another_sentence_has_the_same() -> None:
+    passages = _whole(
+        "転入届は、引っ越した日から14日以内に出してください。\n国民健康保険の加入は、14日以内に届け出てください。"
+    )
+    body = [passages[0].text, passages[1].text.replace("14日以内に", "")]
+    found = [(f.sentence, f.kind, f.text) for f in check(body, passages) if f.hard]
+    assert found == [(1, "condition", "14日以内に")]
+
+
+@pytest.mark.parametrize(
+    "divided",
+    [
+        ["転入届は、市民課に出してください。", "届け出は、引っ越した日から14日以内です。"],
+        ["届け出の期限は、引っ越した日から14日以内です。", "転入届は、市民課に出してください。"],
+    ],
+)
+def test_a_deadline_may_stand_in_a_sentence_of_its_own(divided: list[str]) -> None:
+    passages = _whole(
+        "転入届は、引っ越した日から14日以内に市民課に出してください。\n届け出には、手数料がかかりません。"
+    )
+    assert [f for f in check(divided, passages) if f.hard] == []
+
+
 def test_the_gate_keeps_a_limit_and_an_alternative_beside_their_nouns() -> None:
     only = "本人のみ窓口で、代理人は郵送で申請してください。"
     assert strict_gate(only.replace("本人のみ", "本人は").replace("人は郵", "人のみ郵"), _whole(only)).reason
