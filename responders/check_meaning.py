@@ -8,6 +8,7 @@ from responders import check_words
 from responders.check_sources import UNSUPPORTED_BELOW, Check, Partial, Sources
 from responders.facts import facts, normalise
 from responders.knowledge import Passage
+from responders.tense import mistold
 from responders.wording import (
     ALIGNED,
     forbids,
@@ -109,6 +110,7 @@ def _check_opposites(normal: str, sources: Sources) -> Iterator[Partial]:
         *_exchanged(normal, group, old, known),
         *_joined(normal, group, old),
         *_obliged(normal, group, old),
+        *mistold(normal, old),
     ]
     for wrong, right in dict.fromkeys([*wrong_words, *_turned(normal, group, old)]):
         yield "opposite", wrong, True, f"「{wrong}」は、記事では「{right}」です。"

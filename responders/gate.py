@@ -11,6 +11,7 @@ from responders.facts import facts, normalise
 from responders.japanese import pairs, tokens
 from responders.knowledge import Passage, split_sentences
 from responders.letters import foul
+from responders.tense import told
 from responders.wording import (
     ALIGNED,
     UNCERTAIN,
@@ -120,9 +121,10 @@ def _differing_order(new: str, old: str) -> str:
 
 
 def _in_order(normal: str) -> list[str]:
-    """Nouns, predicates, negations and small weighty words as they follow each other."""
+    """Nouns, predicates, negations, what is past and small weighty words as they follow each other."""
     found = [(at, "not") for at in negation_places(normal)]
     found += [(m.start(), m.lastgroup or m[0]) for m in _WEIGHTY.finditer(normal)]
+    found += [(one.start, one.when) for one in told(normal) if one.when != "present"]
     for morpheme in tokens(normal):
         if is_noun(morpheme):
             found.append((morpheme.begin(), morpheme.surface()))
