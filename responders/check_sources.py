@@ -70,7 +70,7 @@ class Sources:
         found = [fact for sentence in sentences for fact in with_fractions(facts(sentence))]
         return cls(
             tuple(passages),
-            with_fractions(facts(text)),
+            (*with_fractions(facts(text)), *_every(text)),
             text,
             register,
             own,
@@ -94,6 +94,13 @@ Check = Callable[[str, Sources], Iterator[Partial]]
 def _nearest(normal: str, passages: Sequence[Passage]) -> tuple[Passage | None, float]:
     best = max(passages, key=lambda passage: share_of_pairs(normal, passage.text), default=None)
     return best, share_of_pairs(normal, best.text) if best else 0.0
+
+
+def _every(normal: str) -> Iterator[Fact]:
+    """The one year in which something happens that happens 年2回."""
+    for found in check_words.EVERY.finditer(normal):
+        for value in check_words.ONE_OF[found["what"]]:
+            yield Fact("number", value, "", *found.span(), found[0])
 
 
 def with_fractions(found: Sequence[Fact]) -> tuple[Fact, ...]:

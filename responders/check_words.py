@@ -84,6 +84,9 @@ DUE = (
     re.compile("開始|始ま|施行|スタート|下限|最[低小]|開[きくいけ館庁]"),
 )
 """Words beside a number that say what one of `OPPOSITE` would say."""
+EVERY = re.compile(r"(?:毎|(?<![\d一-龥]))(?P<what>[年月週])間?に?(?=\d+回)")
+ONE_OF = {"年": ("1年", "1年間"), "月": ("1か月",), "週": ("1週", "1週間")}
+"""年2回 is 1年に2回."""
 SLASHED = re.compile(r"(?P<above>[1-9]\d?)/(?P<below>[1-9]\d?)")
 OF_DAYS = {"まで", "から", "以前", "以降", "以後"}
 """Bounds that nobody gives to a share: 「1/2から」 is a day."""
@@ -108,11 +111,19 @@ LIGHT_NOUNS = frozenset(
     )
 )
 """General words of official letters: one of them in the place of another changes no fact."""
-EXCLUSIVE = tuple(
-    tuple(re.compile(word) for word in row.split())
-    for row in re.findall(
-        r"\S.*",
-        r"""
+_OFTEN = (
+    r"(?<!\d)[1毎]?年間?",
+    r"(?<!\d)(?:1か|ひと|毎)?月間?",
+    r"(?<!\d)[1毎]?週間?",
+    r"(?:[2-9]|\d\d)(?:年|か月|週|日)間?(?=に)",
+)
+EXCLUSIVE = (
+    tuple(re.compile(rf"{often}に?(?=\d+回)") for often in _OFTEN),
+    *(
+        tuple(re.compile(word) for word in row.split())
+        for row in re.findall(
+            r"\S.*",
+            r"""
 無料|無償 有料|有償 半額 全額
 増額 減額
 税込 税別|税抜
@@ -124,7 +135,6 @@ EXCLUSIVE = tuple(
 開館 休館|閉館
 開庁 閉庁
 営業 休業
-(?<!\d)1?年間?に?(?=\d+回) (?<!\d)(?:1か)?月間?に?(?=\d+回) (?<!\d)1?週間?に?(?=\d+回)
 [当今同]月 [翌来]月 [前先]月
 [当今同]年 [翌来]年 [前昨]年
 [当本同]日 翌日 前日
@@ -150,7 +160,8 @@ EXCLUSIVE = tuple(
 窓口 郵送|オンライン|電子申請
 燃える|燃やせる|可燃 燃えない|燃やせない|不燃
 """,
-    )
+        )
+    ),
 )
 """In a row each word shuts the others out; a new one in the place of the source's says something else."""
 ACTORS = frozenset(["市", "市役所", "役所", "職員", "担当者", "本人", "自分", "国", "県", "業者"])
