@@ -25,11 +25,7 @@ _KIND_JA = {
 
 def _check_facts(normal: str, sources: Sources) -> Iterator[Partial]:
     passage = sources.passage_of(normal, ALIGNED)
-    workdays = check_words.WORKDAYS.finditer(normal) if "平日" in sources.text else ()
-    known_days = [found.span() for found in workdays]
-    for fact in facts(normal):
-        if any(start <= fact.start < end for start, end in known_days):
-            continue
+    for fact in _without_workdays(normal, sources.text):
         share = as_fraction(fact)
         if share and is_known(share, sources.facts) and not is_known(fact, sources.facts):
             yield from _check_bound(normal, share, passage, sources)
@@ -41,6 +37,13 @@ def _check_facts(normal: str, sources: Sources) -> Iterator[Partial]:
         else:
             message = f"{_KIND_JA[fact.kind]}「{fact.surface}」が根拠の記事にありません。"
             yield fact.kind, fact, True, message
+
+
+def _without_workdays(normal: str, source: str) -> list[Fact]:
+    """The facts of a sentence, without 月曜日から金曜日 where its source says 平日."""
+    workdays = check_words.WORKDAYS.finditer(normal) if "平日" in source else ()
+    known = [found.span() for found in workdays]
+    return [fact for fact in facts(normal) if not any(start <= fact.start < end for start, end in known)]
 
 
 def _takes_a_place(fact: Fact, passage: Passage | None, sources: Sources) -> bool:
@@ -245,8 +248,9 @@ def _ends_hours(old: str, fact: Fact, limit: str) -> bool:
 
 
 def _check_rows(normal: str, sources: Sources) -> Iterator[Partial]:
-    own, passage = facts(normal), sources.passage_of(normal, ALIGNED)
+    passage = sources.passage_of(normal, ALIGNED)
     old = normalise(passage.text) if passage else ""
+    own = _without_workdays(normal, old)
     for fact in dict.fromkeys([*wrong_rows(normal, own, old, facts(old)), *_borrowed(normal, own, sources)]):
         yield "wrong_row", fact, True, f"「{fact.surface}」は、記事では別の項目のものです。"
 

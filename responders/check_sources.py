@@ -93,7 +93,12 @@ Check = Callable[[str, Sources], Iterator[Partial]]
 
 def _nearest(normal: str, passages: Sequence[Passage]) -> tuple[Passage | None, float]:
     best = max(passages, key=lambda passage: share_of_pairs(normal, passage.text), default=None)
-    return best, share_of_pairs(normal, best.text) if best else 0.0
+    if best is None:
+        return None, 0.0
+    share = share_of_pairs(normal, best.text)
+    # A short sentence may stand within several: it says the one of which it leaves least out.
+    alike = (passage for passage in passages if share_of_pairs(normal, passage.text) == share)
+    return max(alike, key=lambda passage: share_of_pairs(passage.text, normal)), share
 
 
 def _every(normal: str) -> Iterator[Fact]:

@@ -17,7 +17,8 @@ ALIGNED = 0.6
 UNCERTAIN = "(?:場合|(?<!た)こと|とき|おそれ|恐れ|可能性)[がも](?:(?:あり|ござい)ま(?!した)|ある)|かもしれ"
 """Without it what the city may do becomes a promise: 「免除される場合があります」."""
 _OBLIGATION = re.compile(
-    r"(?:なければ|なくては|ないと)(?:なり|いけ|な[らり]|だめ)(?:ません|ない)?|なく(?:なっ|なり|なる)"
+    r"(?:なければ|なくては)(?:なり|いけ|な[らり]|だめ)(?:ません|ない)?|"
+    r"ないと(?:(?:なり|いけ)ません|(?:なら|いけ)ない|だめ)|なく(?:なっ|なり|なる)"
 )
 _DENIES = (
     r"ません|ませず|ない(?:で(?:くだ|下)さい)?|なかっ|なく(?!な)|なけれ|せず|れず|わず|(?<!かな)らず|ずに|"
@@ -34,6 +35,7 @@ _CONDITION = re.compile(
     r"(?:うえで|上で|(?:未満|以上|以下|以内|超)で)$|"
     r"(?:方|人|者|世帯)(?:に限り|のみ|は|が|で)$|^ただし|(?:れば|なら|たら)$"
 )
+_WHEN = re.compile("場合|(?<=[のるた])際")
 _ROLES = {
     "が": "who",
     "は": "who",
@@ -110,9 +112,9 @@ def forbids(normal: str) -> bool:
 
 def lost_conditions(sentences: Sequence[str], old: str, least: float) -> Iterator[str]:
     """Conditional clauses of the source of which no sentence holds at least this share."""
-    kept = [pairs(sentence) for sentence in sentences]
+    kept = [pairs(_WHEN.sub("とき", sentence)) for sentence in sentences]
     for segment in _SEGMENT_END.split(old.replace("(", "、").replace(")", "、")):
-        own = pairs(segment)
+        own = pairs(_WHEN.sub("とき", segment))
         conditional = own and _CONDITION.search(segment.strip())
         if conditional and all(len(own & one) / len(own) < least for one in kept):
             yield segment.strip()
