@@ -1,5 +1,6 @@
 """What a draft is compared with: the passages that it cites, prepared once, and the city's own words."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,13 @@ from responders.wording import share_of_pairs
 UNSUPPORTED_BELOW = 0.35
 CARRIED = 0.9
 """Above it a sentence holds one source sentence and hardly anything else."""
+_WHOLE = 0.8
+"""Of two sentences that say the same: their length, and the character pairs of each that the other holds."""
+_SHORTENED = 0.4
+"""So much of one that is joined to a whole one must be left."""
+_LONGEST_JOINED = 600
+_JOINT = re.compile("[がでしてりぎちにびみえけせねべめれ]、")
+"""How a sentence ends that goes on."""
 
 Partial = tuple[str, str | Fact, bool, str]
 """A finding without its sentence's number: kind, text or the fact that stands there, hard, message_ja."""
@@ -89,6 +97,37 @@ class Sources:
 
 Check = Callable[[str, Sources], Iterator[Partial]]
 """One kind of comparison of a normalised sentence."""
+
+
+def divided(normal: str, passages: Sequence[Passage]) -> list[str]:
+    """A sentence in the parts in which it says one source sentence after the other; mostly itself alone.
+
+    People join two sentences into one. Whoever compares the whole with one of them misses half.
+    """
+    if len(normal) > _LONGEST_JOINED or _likeness(normal, passages) >= _WHOLE:
+        return [normal]
+    cuts = [found.end() for found in _JOINT.finditer(normal)]
+    parts, at, likest = list[str](), 0, 0.0
+    while ahead := [(_likeness(normal[at:cut], passages), cut) for cut in [*cuts, len(normal)] if cut > at]:
+        likeness, cut = max(ahead)
+        if likeness < _SHORTENED:
+            return [normal]
+        parts.append(normal[at:cut])
+        at, likest = cut, max(likest, likeness)
+    return parts if likest >= _WHOLE else [normal]
+
+
+def _likeness(part: str, passages: Sequence[Passage]) -> float:
+    """How much of one source sentence it says, if it says hardly anything else."""
+    return max(
+        (
+            min(share, share_of_pairs(passage.text, part))
+            for passage in passages
+            if len(part) * _WHOLE <= len(passage.text)
+            and (share := share_of_pairs(part, passage.text)) >= _WHOLE
+        ),
+        default=0.0,
+    )
 
 
 def _nearest(normal: str, passages: Sequence[Passage]) -> tuple[Passage | None, float]:

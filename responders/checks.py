@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from responders import check_meaning, check_names, check_numbers, check_words
 from responders.check_numbers import is_known
-from responders.check_sources import UNSUPPORTED_BELOW, Check, Partial, Register, Sources
-from responders.facts import Fact, facts, standing
+from responders.check_sources import UNSUPPORTED_BELOW, Check, Partial, Register, Sources, divided
+from responders.facts import Fact, facts, normalise, standing
 from responders.knowledge import Passage
 from responders.letters import control_token, odd_glyphs
 from responders.wording import ALIGNED, share_of_pairs
@@ -54,18 +54,34 @@ def check(
     Returns:
         In reading order, findings about the whole text first; empty when everything is carried.
     """
-    sources = Sources.of(citations_passages, register or Register(), body_sentences)
+    parts = [
+        (number, part)
+        for number, sentence in enumerate(body_sentences)
+        for part in _places(divided(normalise(sentence), citations_passages))
+    ]
+    sources = Sources.of(citations_passages, register or Register(), [text for _, (_, text) in parts])
     found = list(_whole_text("".join(body_sentences)))
-    for number, normal in enumerate(sources.body):
+    for number, (at, part) in parts:
+        whole = normalise(body_sentences[number])
         for one_check in _CHECKS:
-            found += (_finding(number, normal, *rest) for rest in one_check(normal, sources))
+            found += (_finding(number, whole, at, *rest) for rest in one_check(part, sources))
     return found
 
 
-def _finding(number: int, normal: str, kind: str, words: str | Fact, hard: bool, message: str) -> Finding:
+def _places(parts: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Each part with its place in the whole."""
+    at = 0
+    for part in parts:
+        yield at, part
+        at += len(part)
+
+
+def _finding(
+    number: int, normal: str, at: int, kind: str, words: str | Fact, hard: bool, message: str
+) -> Finding:
     if isinstance(words, str):
         return Finding(number, kind, words, hard, message)
-    before = [at for at in standing(words.surface, normal) if at < words.start]
+    before = [place for place in standing(words.surface, normal) if place < at + words.start]
     return Finding(number, kind, words.surface, hard, message, len(before))
 
 

@@ -60,7 +60,7 @@ _VERBAL_NEGATION = re.compile(_DENIES)
 _DENIED_IN_ONE_WORD = (
     (re.compile(r"不要(?!不急)"), "必要でない"),
     (re.compile(r"対象外"), "対象でない"),
-    (re.compile(r"(?:不可|禁止)(?=です|とな|とし|され|して)"), "できない"),
+    (re.compile(r"(?:不可|禁止)(?=です|で、|とな|とし|され|して)"), "できない"),
     (re.compile(r"を(?:お持ちで|持ってい?)な"), "がな"),
 )
 """Other ways to say what a negated verb says; they leave the word before them to be denied."""
@@ -70,7 +70,7 @@ _PER = re.compile(r"(?:につき|あたり|当たり)$")
 _IN_BRACKETS = re.compile(r"\(([^()\d]{1,12})\)")
 _COURTESY = re.compile(r"(?<=くださ)いますようお願いいたします")
 """Says no more than 「い」."""
-_NO_NEED = re.compile(r"不要です|(?:[い要]り|必要[はが]?(?:あり|ござい))ません")
+_NO_NEED = re.compile(r"不要で(?:す|(?=、))|(?:[い要]り|必要[はが]?(?:あり|ござい))ません")
 
 
 def without_courtesy(normal: str) -> str:

@@ -677,6 +677,49 @@ def test_two_sentences_joined_into_one_have_no_wrong_row(source: list[Passage]) 
     assert [f for f in check([joined], source) if f.kind == "wrong_row"] == []
 
 
+JOINED = """犬の登録の手数料は、3,000円です。
+犬の登録を変更する手続きに手数料はかかりません。
+マイナンバーカードをお持ちの方は、変更の届け出が不要です。
+市外へ引っ越す方は、新しい住所の市町村へ届け出てください。"""
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["申請の結果は、30日以内に郵送でお知らせします。", "申請と調査に費用はかかりません。"],
+        ["手帳の更新は、期限の3か月前から受け付けます。", "手帳の申請に手数料はかかりません。"],
+        [
+            "市営駐輪場の定期利用の料金は、1階が月2,500円、2階が月1,800円です。",
+            "市営駐輪場の学生の定期利用の料金は、1階が月1,800円、2階が月1,200円です。",
+        ],
+        ["受診期間は、7月1日から1月31日までです。", "歯周病検診の受診券は、6月下旬に郵送します。"],
+        ["公園でのたき火は禁止です。", "犬を散歩させるときは、引き綱を付けてください。"],
+    ],
+)
+def test_two_sentences_joined_into_one_are_compared_one_by_one(sentences: list[str]) -> None:
+    passages, (first, second) = _whole("\n".join(sentences)), sentences
+    end = first.removesuffix("。")
+    joined = (f"{end}が、" if end.endswith("ます") else f"{end.removesuffix('です')}で、") + second
+    assert [f for f in check([joined], passages) if f.hard] == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [
+        ("犬の登録の手数料は、3,000円ですが、犬の登録を変更する手続きに手数料がかかります。", "negation"),
+        ("変更の届け出が不要ですが、市外へ引っ越す方は、新しい住所の市町村へ届け出てください。", "condition"),
+    ],
+)
+def test_an_error_in_one_of_two_joined_sentences_is_seen(wrong: str, kind: str) -> None:
+    assert kind in [f.kind for f in check([wrong], _whole(JOINED)) if f.hard]
+
+
+def test_a_place_in_the_second_of_two_joined_sentences_is_its_own() -> None:
+    passages = _whole("大人の入場料は、300円です。\n市外に住む子どもの入場料は、200円です。")
+    wrong = "大人の入場料は、300円で、市外に住む子どもの入場料は、300円です。"
+    assert [(f.text, f.nth) for f in check([wrong], passages) if f.kind == "wrong_row"] == [("300円", 1)]
+
+
 @pytest.mark.parametrize("wrong", ["1/3", "2/1", "2/3", "3分の1"])
 def test_another_share_is_another_number(wrong: str) -> None:
     for right in ("1/2", "2分の1"):
