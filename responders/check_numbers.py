@@ -1,4 +1,4 @@
-"""Numbers, dates, phones and sections of a draft, their limits and the rows that they belong to."""
+"""Numbers, dates, phones and sections of a draft, and their limits."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from responders import check_words
 from responders.check_sources import CARRIED, Check, Partial, Sources, as_fraction, with_fractions
 from responders.facts import Fact, facts, normalise
 from responders.knowledge import Passage
-from responders.wording import ALIGNED, share_of_pairs, unit, words_before, wrong_rows
+from responders.wording import ALIGNED, share_of_pairs
 
 _KIND_JA = {
     "phone": "電話番号",
@@ -25,7 +25,7 @@ _KIND_JA = {
 
 def _check_facts(normal: str, sources: Sources) -> Iterator[Partial]:
     passage = sources.passage_of(normal, ALIGNED)
-    for fact in _without_workdays(normal, sources.text):
+    for fact in without_workdays(normal, sources.text):
         share = as_fraction(fact)
         if share and is_known(share, sources.facts) and not is_known(fact, sources.facts):
             yield from _check_bound(normal, share, passage, sources)
@@ -39,7 +39,7 @@ def _check_facts(normal: str, sources: Sources) -> Iterator[Partial]:
             yield fact.kind, fact, True, message
 
 
-def _without_workdays(normal: str, source: str) -> list[Fact]:
+def without_workdays(normal: str, source: str) -> list[Fact]:
     """The facts of a sentence, without 月曜日から金曜日 where its source says 平日."""
     workdays = check_words.WORKDAYS.finditer(normal) if "平日" in source else ()
     known = [found.span() for found in workdays]
@@ -57,13 +57,14 @@ def _takes_a_place(fact: Fact, passage: Passage | None, sources: Sources) -> boo
 
 def is_known(fact: Fact, known: Sequence[Fact]) -> bool:
     """Whether one of the facts says the same: limits aside, and a date may leave its year out."""
-    if any(fact.kind == other.kind and _same_value(fact, other) for other in known):
+    if any(fact.kind == other.kind and same_value(fact, other) for other in known):
         return True
     # 「正午」 and a year alone are the same fact in another kind's clothes.
     return fact.kind == "number" and any(fact.value == other.value.lstrip("-") for other in known)
 
 
-def _same_value(fact: Fact, other: Fact) -> bool:
+def same_value(fact: Fact, other: Fact) -> bool:
+    """Whether two facts of one kind say the same: a date may leave its year out."""
     if fact.kind == "date":
         # Leaving the year out says less, not something else; leaving the month out does not.
         return fact.value in (other.value, check_words.YEAR.sub("", other.value))
@@ -78,7 +79,7 @@ _BLANKS = re.compile(r"\s*")
 
 
 def _check_bound(normal: str, fact: Fact, passage: Passage | None, sources: Sources) -> Iterator[Partial]:
-    bounds = {o.bound for o in sources.facts if o.kind == fact.kind and _same_value(fact, o)}
+    bounds = {o.bound for o in sources.facts if o.kind == fact.kind and same_value(fact, o)}
     if not fact.bound:
         if passage:
             yield from _check_lost_bound(normal, fact, passage, sources)
@@ -126,7 +127,7 @@ def _likest(words: str, passages: tuple[Passage, ...]) -> tuple[float, list[Pass
 
 
 def _bounds_in(normal: str, fact: Fact) -> set[str]:
-    return {o.bound for o in facts(normal) if o.bound and o.kind == fact.kind and _same_value(fact, o)}
+    return {o.bound for o in facts(normal) if o.bound and o.kind == fact.kind and same_value(fact, o)}
 
 
 @lru_cache(maxsize=4_000)
@@ -147,7 +148,7 @@ def _adds_a_bound(fact: Fact, sources: Sources) -> bool:
     side = next((i for i, group in enumerate(check_words.OPPOSITE) if fact.bound in group), None)
     if side is None:
         return False
-    alike = [o for o in sources.facts if o.kind == fact.kind and _same_value(fact, o)]
+    alike = [o for o in sources.facts if o.kind == fact.kind and same_value(fact, o)]
     text = sources.text
     ranged = (
         check_words.TO.search(text, 0, o.start) if side == 0 else check_words.FROM.match(text, o.end)
@@ -161,7 +162,7 @@ def _adds_a_bound(fact: Fact, sources: Sources) -> bool:
 
 def _check_lost_bound(normal: str, fact: Fact, passage: Passage, sources: Sources) -> Iterator[Partial]:
     """A bare number where the sentence's own passage bounds it: 65歳 for 65歳以上."""
-    alike = [o for o in facts(normalise(passage.text)) if o.kind == fact.kind and _same_value(fact, o)]
+    alike = [o for o in facts(normalise(passage.text)) if o.kind == fact.kind and same_value(fact, o)]
     if alike and {o.bound for o in alike} == {"から"}:
         yield from _check_lost_beginning(normal, fact, sources)
     if not alike or any(o.bound not in check_words.NEEDED_BOUNDS for o in alike):
@@ -247,50 +248,4 @@ def _ends_hours(old: str, fact: Fact, limit: str) -> bool:
     return fact.kind == "time" and not limit.endswith("に") and any(o.bound == "から" for o in begins)
 
 
-def _check_rows(normal: str, sources: Sources) -> Iterator[Partial]:
-    passage = sources.passage_of(normal, ALIGNED)
-    old = normalise(passage.text) if passage else ""
-    own = _without_workdays(normal, old)
-    for fact in dict.fromkeys([*wrong_rows(normal, own, old, facts(old)), *_borrowed(normal, own, sources)]):
-        yield "wrong_row", fact, True, f"「{fact.surface}」は、記事では別の項目のものです。"
-
-
-def _borrowed(normal: str, own: Sequence[Fact], sources: Sources) -> Iterator[Fact]:
-    """Numbers and weekdays that a sentence's own passage does not hold: of other words in another one."""
-    # Without them a sentence stays with the passage whose words it uses, whatever number stands in it.
-    likeness = {p: share_of_pairs(_no_values(normal), _no_values(p.text)) for p in sources.passages}
-    best = max(likeness.values(), default=0.0)
-    if best < ALIGNED:
-        return
-    for fact in own:
-        holders = [p for p in likeness if fact.kind != "section" and _holds(p, fact)]
-        if not holders or any(likeness[p] == best for p in holders):
-            continue
-        nearest = next(p for p in likeness if likeness[p] == best)
-        # Two sentences joined into one bring all numbers of both: none has taken another's place.
-        if best < CARRIED and not _replaced(nearest, fact, own):
-            continue
-        words = _no_values(words_before(normal, fact))
-        fit = {p: (share_of_pairs(words, _no_values(p.context)), likeness[p]) for p in likeness}
-        if max(fit.values()) > max(fit[p] for p in holders):
-            yield fact
-
-
-def _holds(passage: Passage, fact: Fact) -> bool:
-    held = facts(normalise(passage.context))
-    return any(fact.kind == other.kind and _same_value(fact, other) for other in held)
-
-
-def _replaced(passage: Passage, fact: Fact, own: Sequence[Fact]) -> bool:
-    """Whether the passage has a number of this unit that the sentence does not say."""
-    said = {other.value for other in own}
-    rivals = (other for other in facts(normalise(passage.text)) if other.kind == fact.kind)
-    return any(unit(other) == unit(fact) and other.value not in said for other in rivals)
-
-
-@lru_cache(maxsize=4_000)
-def _no_values(text: str) -> str:
-    return re.sub(r"\d+|[月火水木金土日]曜日?[と・]?", "", normalise(text))
-
-
-CHECKS: tuple[Check, ...] = (_check_facts, _check_lost, _check_rows)
+CHECKS: tuple[Check, ...] = (_check_facts, _check_lost)

@@ -167,6 +167,13 @@ EXCLUSIVE = (
 ACTORS = frozenset(["市", "市役所", "役所", "職員", "担当者", "本人", "自分", "国", "県", "業者"])
 """General words, which may yet take the place of those who pay or act by the source."""
 PERSON = re.compile(r"(?:方|人|者|親|主|族|員|業者|会社|世帯|組合|自治会|学校|市|国|県|課)$")
+PEOPLE = (
+    (re.compile("お子(?:さま|様|さん|さん)|子供|こども|小人|小児"), "子ども"),
+    (re.compile("おとな|成人"), "大人"),
+)
+TOO = re.compile("(?<!子ど)も")
+SAME = re.compile("同じ|同額|同様|変わ(?:りません|らない)|一律")
+COSTS = re.compile("[料税代]|費用|金額|値段|価格|いくら")
 PREFIXES = "未非無不再"
 PREFIXED = re.compile(rf"[{PREFIXES}](?P<stem>[一-龥]{{2}})")
 SIDE_OF = re.compile(r"(?P<what>\w\w)の?(?<!午)(?P<side>[前後])(?![期半回金])")

@@ -7,7 +7,7 @@ for the model. The citizen's message is never a source for either.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from responders import check_meaning, check_names, check_numbers, check_words
+from responders import check_meaning, check_names, check_numbers, check_rows, check_words
 from responders.check_numbers import is_known
 from responders.check_sources import UNSUPPORTED_BELOW, Check, Partial, Register, Sources, divided
 from responders.facts import Fact, facts, normalise, standing
@@ -162,6 +162,7 @@ def _points_to_a_page(normal: str, sources: Sources) -> bool:
 
 _CHECKS: tuple[Check, ...] = (
     *check_numbers.CHECKS,
+    *check_rows.CHECKS,
     *check_names.CHECKS,
     *check_meaning.CHECKS,
     _check_letters,

@@ -642,6 +642,48 @@ def test_both_sides_of_a_bound_may_stand_in_one_sentence(right: str) -> None:
     assert [f for f in check([right], _whole(AGES)) if f.hard] == []
 
 
+ONE_SENTENCE = "入場料は、大人が500円、子どもが250円です。"
+TWO_SENTENCES = "大人の料金は、500円です。\n子どもの料金は、250円です。"
+TABLE = """|区分|料金|
+|---|---|
+|大人|500円|
+|子ども|250円|"""
+
+
+@pytest.mark.parametrize(
+    ("source", "wrong", "words"),
+    [
+        (ONE_SENTENCE, "お子さまの入場料は、500円です。", "500円"),
+        (ONE_SENTENCE, "お子さまの入場料は、大人と同じです。", "同じ"),
+        (ONE_SENTENCE, "入場料は、大人も子どもも500円です。", "500円"),
+        (TWO_SENTENCES, "お子さまの料金は、500円です。", "500円"),
+        (TWO_SENTENCES, "料金は、大人が250円、子どもが500円です。", "250円"),
+        (TWO_SENTENCES, "料金は、大人も子どもも500円です。", "500円"),
+        (TWO_SENTENCES, "子どもの料金も、大人と同額です。", "同額"),
+        (TABLE, "子どもの料金は500円です。", "500円"),
+        (TABLE, "料金は、お子さまが500円です。", "500円"),
+        ("平日:500円、休日:600円", "大人の平日の料金は600円です。", "600円"),
+    ],
+)
+def test_an_amount_of_another_column_told_in_other_words_is_a_wrong_row(
+    source: str, wrong: str, words: str
+) -> None:
+    assert words in [f.text for f in check([wrong], _whole(source)) if f.kind == "wrong_row" and f.hard]
+
+
+@pytest.mark.parametrize("source", [ONE_SENTENCE, TWO_SENTENCES, TABLE])
+@pytest.mark.parametrize(
+    "right",
+    [
+        "お子さまの料金は、250円です。",
+        "料金は、大人が500円、お子さまが250円です。",
+        "大人の方は、500円です。",
+    ],
+)
+def test_an_amount_of_its_own_column_in_other_words_is_none(source: str, right: str) -> None:
+    assert [f for f in check([right], _whole(source)) if f.hard] == []
+
+
 WEEK = """|地区|燃えるごみ|古紙|
 |---|---|---|
 |東町|月曜日と木曜日|水曜日|

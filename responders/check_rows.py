@@ -1,0 +1,116 @@
+"""Which row or column a number of a draft belongs to: the fee of a child must not become an adult's."""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from responders import check_words
+from responders.check_numbers import same_value, without_workdays
+from responders.check_sources import CARRIED, Check, Partial, Sources
+from responders.facts import Fact, facts, normalise
+from responders.knowledge import Passage
+from responders.wording import ALIGNED, nouns, row_of, share_of_pairs, unit, words_before, wrong_rows
+
+
+def _check_rows(normal: str, sources: Sources) -> Iterator[Partial]:
+    passage = sources.passage_of(normal, ALIGNED)
+    old = normalise(passage.text) if passage else ""
+    own = without_workdays(normal, old)
+    wrong = [
+        *wrong_rows(normal, own, old, facts(old)),
+        *_borrowed(normal, own, sources),
+        *_of_another(normal, own, sources),
+    ]
+    for fact in dict.fromkeys(wrong):
+        yield "wrong_row", fact, True, f"「{fact.surface}」は、記事では別の項目のものです。"
+
+
+def _borrowed(normal: str, own: Sequence[Fact], sources: Sources) -> Iterator[Fact]:
+    """Numbers and weekdays that a sentence's own passage does not hold: of other words in another one."""
+    # Without them a sentence stays with the passage whose words it uses, whatever number stands in it.
+    likeness = {p: share_of_pairs(_no_values(normal), _no_values(p.text)) for p in sources.passages}
+    best = max(likeness.values(), default=0.0)
+    if best < ALIGNED:
+        return
+    for fact in own:
+        holders = [p for p in likeness if fact.kind != "section" and _holds(p, fact)]
+        if not holders or any(likeness[p] == best for p in holders):
+            continue
+        nearest = next(p for p in likeness if likeness[p] == best)
+        # Two sentences joined into one bring all numbers of both: none has taken another's place.
+        if best < CARRIED and not _replaced(nearest, fact, own):
+            continue
+        words = _no_values(words_before(normal, fact))
+        fit = {p: (share_of_pairs(words, _no_values(p.context)), likeness[p]) for p in likeness}
+        if max(fit.values()) > max(fit[p] for p in holders):
+            yield fact
+
+
+def _holds(passage: Passage, fact: Fact) -> bool:
+    held = facts(normalise(passage.context))
+    return any(fact.kind == other.kind and same_value(fact, other) for other in held)
+
+
+def _replaced(passage: Passage, fact: Fact, own: Sequence[Fact]) -> bool:
+    """Whether the passage has a number of this unit that the sentence does not say."""
+    said = {other.value for other in own}
+    rivals = (other for other in facts(normalise(passage.text)) if other.kind == fact.kind)
+    return any(unit(other) == unit(fact) and other.value not in said for other in rivals)
+
+
+@lru_cache(maxsize=4_000)
+def _no_values(text: str) -> str:
+    return re.sub(r"\d+|[月火水木金土日]曜日?[と・]?", "", normalise(text))
+
+
+def _of_another(normal: str, own: Sequence[Fact], sources: Sources) -> Iterator[Fact]:
+    """Amounts whose words, however few, fit another amount better than any place where they stand.
+
+    The words may be a table's, of which each row is a passage: 「子どもの料金は500円です」.
+    """
+    named = [(names, one) for passage in sources.passages for one, names in _amounts(passage)]
+    for fact in (fact for fact in own if unit(fact) == "円"):
+        holders = [names for names, one in named if same_value(fact, one)]
+        others = [names for names, one in named if not same_value(fact, one)]
+        # Each of 「大人も子どもも」 for itself.
+        for words in check_words.TOO.split(_people(words_before(normal, fact))) if holders else ():
+            here = frozenset(nouns(words))
+            if any(all(names & here < rival & here for names in holders) for rival in others):
+                yield fact
+
+
+@lru_cache(maxsize=4_000)
+def _amounts(passage: Passage) -> tuple[tuple[Fact, frozenset[str]], ...]:
+    """The amounts of a passage, each with the nouns that it belongs to: no other amount's row among them."""
+    normal = normalise(passage.text)
+    amounts = [fact for fact in facts(normal) if unit(fact) == "円"]
+    rows = {fact: frozenset(nouns(_people(row_of(normal, fact)))) for fact in amounts}
+    around = frozenset(nouns(_people(normalise(passage.context)))) if amounts else frozenset[str]()
+    others = {fact: frozenset[str]().union(*(rows[o] for o in amounts if o != fact)) for fact in amounts}
+    return tuple((fact, (around - others[fact]) | rows[fact]) for fact in amounts)
+
+
+def _people(normal: str) -> str:
+    """The same people by the same name: お子さま is 子ども."""
+    for pattern, name in check_words.PEOPLE:
+        normal = pattern.sub(name, normal)
+    return normal
+
+
+def _check_alike(normal: str, sources: Sources) -> Iterator[Partial]:
+    """「お子さまの料金は大人と同じです」 where the source has an amount for each."""
+    same = check_words.SAME.search(normal)
+    if same is None or same[0] in sources.text or any(unit(fact) == "円" for fact in facts(normal)):
+        return
+    said = frozenset(nouns(_people(normal)))
+    amounts = (one for passage in sources.passages for one in _amounts(passage))
+    if check_words.COSTS.search(normal) and len({one.value for one, names in amounts if names & said}) > 1:
+        yield (
+            "wrong_row",
+            same[0],
+            True,
+            f"記事では、金額が分かれています。「{same[0]}」とは書かれていません。",
+        )
+
+
+CHECKS: tuple[Check, ...] = (_check_rows, _check_alike)
