@@ -174,6 +174,7 @@ def _placed(finding: Finding, place: tuple[int, int], text: str) -> dict[str, An
         start, end = start + written[0], start + written[1]
     sentence = "" if finding.sentence == DOCUMENT else text[place[0] : place[1]]
     words = f"{finding.text}|{finding.nth}" if finding.nth else finding.text
+    sentence += f"|{finding.repeat}" if finding.repeat else ""
     key = hashlib.sha256(f"{finding.kind}|{words}|{sentence}".encode(errors="replace")).hexdigest()
     units = {"start": utf16_units(text[:start]), "end": utf16_units(text[:end])}
     return {**asdict(finding), "key": key[:16], **units}

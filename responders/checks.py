@@ -39,6 +39,8 @@ class Finding:
     """For the caseworker."""
     nth: int = 0
     """Which of the places where the words stand in the sentence, from 0."""
+    repeat: int = 0
+    """Which of several equal sentences it stands in, from 0."""
 
 
 def check(
@@ -62,10 +64,10 @@ def check(
     sources = Sources.of(citations_passages, register or Register(), [text for _, (_, text) in parts])
     found = list(_whole_text("".join(body_sentences)))
     for number, (at, part) in parts:
-        whole = normalise(body_sentences[number])
         for one_check in _CHECKS:
-            found += (_finding(number, whole, at, *rest) for rest in one_check(part, sources))
-    return found
+            found += (_finding(number, body_sentences, at, *rest) for rest in one_check(part, sources))
+    # Two parts of a sentence may have one fault: the same words in the same place.
+    return list(dict.fromkeys(found))
 
 
 def _places(parts: Sequence[str]) -> Iterator[tuple[int, str]]:
@@ -77,12 +79,14 @@ def _places(parts: Sequence[str]) -> Iterator[tuple[int, str]]:
 
 
 def _finding(
-    number: int, normal: str, at: int, kind: str, words: str | Fact, hard: bool, message: str
+    number: int, body: Sequence[str], at: int, kind: str, words: str | Fact, hard: bool, message: str
 ) -> Finding:
+    repeat = body[:number].count(body[number])
     if isinstance(words, str):
-        return Finding(number, kind, words, hard, message)
-    before = [place for place in standing(words.surface, normal) if place < at + words.start]
-    return Finding(number, kind, words.surface, hard, message, len(before))
+        return Finding(number, kind, words, hard, message, repeat=repeat)
+    places = standing(words.surface, normalise(body[number]))
+    before = [place for place in places if place < at + words.start]
+    return Finding(number, kind, words.surface, hard, message, len(before), repeat)
 
 
 def support(sentence: str, passages: Sequence[Passage]) -> tuple[str, tuple[str, ...]]:

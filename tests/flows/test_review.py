@@ -220,6 +220,17 @@ def test_two_equal_faults_have_two_places_and_are_confirmed_one_by_one(city: Cit
     assert len(set(keys)) == len(keys)
 
 
+def test_two_equal_sentences_have_two_places_and_are_confirmed_one_by_one(city: City, desk: Desk) -> None:
+    form = _with_lies(city, desk, LIE, LIE)
+    piece = unescape(desk.post(city.case(), "check", form).text)
+    keys = KEY.findall(piece)
+    assert len(set(keys)) == len(keys)
+    places = [place for place in PLACE.findall(piece) if "9,999円" in _utf16(form["text"], *map(int, place))]
+    assert len(set(places)) >= 2
+    refused = desk.post(city.case(), "approve", {**form, "confirmed": keys[: len(keys) // 2]})
+    assert refused.status_code == 422
+
+
 def test_a_text_far_beyond_what_line_takes_is_not_checked(city: City, desk: Desk) -> None:
     form = _with_lies(city, desk, *[f"{n}円以内なら{n + 1}円まで。" for n in range(2_000)])
     piece = unescape(desk.post(city.case(), "check", form).text)
