@@ -42,6 +42,7 @@ _SET = {
     "一昨日": "おととい", "二日": "ふつか", "三日": "みっか", "四日": "よっか", "五日": "いつか",
     "一日中": "いちにちじゅう", "一日": "いちにち", "一人": "ひとり", "二人": "ふたり",
     "三日間": "みっかかん", "大人": "おとな", "二十歳": "はたち", "今日": "きょう",
+    "今日中": "きょうじゅう",
     "市役所": "しやくしょ", "一つ": "ひとつ", "土日": "どにち", "日本": "にほん", "家": "いえ",
     "本庁舎": "ほんちょうしゃ", "後日": "ごじつ", "誕生日": "たんじょうび", "相談日": "そうだんび",
     "病児": "びょうじ", "水道管": "すいどうかん", "見積書": "みつもりしょ", "申込書": "もうしこみしょ",
@@ -86,10 +87,23 @@ _BESIDE = tuple(
         ("臭い", "", "[やがをはのも、]", "におい"),
         ("放っ", "", "て[おい]", "ほうっ"),
         ("空", "", "メール|に[しすなせ]|の(?:容器|缶|びん|ビン|箱|袋|ペットボトル|ボトル|状態|まま)", "から"),
+        ("間", "[るうくすつぬぶむのたい]$", "(?!に合|もな)", "あいだ"),
         ("開い", "(?<!を)$", "て(?:い|お|な|る|$|[、。])", "あい"),
     )
 )
 """Words, what ends before them, what begins behind them, and how they are read there."""
+_TWO_READINGS = tuple(
+    (word, re.compile(behind), reading)
+    for word, behind, reading in (
+        ("行っ", "を$", "おこなっ"),
+        ("行っ", "(?:[所院校館口地園店家駅]に|へ|まで)$", "いっ"),
+        ("行っ", "", ""),
+        ("通っ", "(?:[審検]査|試験|選考)に$|を$", "とおっ"),
+        ("通っ", "に$", "かよっ"),
+        ("通っ", "", ""),
+    )
+)
+"""Verbs that only the words before tell how to read: where none does, none is better than a wrong one."""
 _BETTER = re.compile(r"が(?:便利|安|早|速|高|低|よ|良|い[いっ]|得|簡単|多|少|望まし|安全|有利|楽)")
 _DEGREES = ("早い", "遅い", "高い", "低い", "安い", "多い", "少ない", "長い", "短い", "大きい", "小さい")
 _SET_WORD = re.compile("|".join(sorted(_SET, key=len, reverse=True)))
@@ -108,9 +122,11 @@ def bracketed(text: str) -> str:
     """The text with readings in full-width brackets, where a word is first read or changes its reading."""
     said: dict[str, str] = {}
     parts = []
-    for surface, reading in ruby(text):
+    pieces = ruby(text)
+    for (surface, reading), (after, _) in zip(pieces, [*pieces[1:], ("", "")], strict=False):
         # A day goes with the kanji behind it (14日以内), so its reading cannot be carried over to later ones.
-        known = not reading or (said.get(surface) == reading and not surface[0].isdigit())
+        carried = not (surface[0].isdigit() or _is_unsure(surface, after))
+        known = not reading or (said.get(surface) == reading and carried)
         parts.append(surface if known else f"{surface}（{reading}）")
         if reading:
             said[surface] = reading
@@ -150,16 +166,22 @@ def _read_whole(word: str, reading: str) -> bool:
 
 
 def _carried(text: str, said: dict[str, str]) -> Iterator[Piece]:
-    for run in re.findall(r"\d*[一-鿿々〆]+|[^一-鿿々〆\d]+|\d+", text):
+    runs = re.findall(r"\d*[一-鿿々〆]+|[^一-鿿々〆\d]+|\d+", text)
+    for run, after in zip(runs, [*runs[1:], ""], strict=False):
         digits = re.match(r"\d*", run)
         bare = run[digits.end() :] if digits else run
-        if run in said:
+        if run in said and not _is_unsure(run, after):
             yield run, said[run]
         elif bare != run and bare:
             yield run[: len(run) - len(bare)], ""
             yield bare, said.get(bare, "")
         else:
             yield run, ""
+
+
+def _is_unsure(surface: str, after: str) -> bool:
+    """Whether the words before decide at each place how it is read."""
+    return any(surface + after[:1] == word for word, _, _ in _TWO_READINGS)
 
 
 def _words(text: str) -> Iterator[Piece]:
@@ -204,8 +226,9 @@ def _reading(surface: str, morpheme: Any, before: list[str], after: str) -> str:
     for word, behind, ahead, reading in _BESIDE:
         if surface == word and behind.search(previous) and ahead.match(after):
             return reading
-    if surface.startswith("行っ") and previous == "を":
-        return "おこなっ"
+    for word, behind, reading in _TWO_READINGS:
+        if surface.startswith(word) and behind.search("".join(before)):
+            return reading and reading + surface.removeprefix(word)
     return _ALONE.get(surface) or _hiragana(morpheme.reading_form())
 
 

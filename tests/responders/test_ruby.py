@@ -64,6 +64,18 @@ KNOWLEDGE = Path(__file__).resolve().parents[2] / "data" / "knowledge"
         ("一戸建ての家", "一戸建（いっこだ）ての家（いえ）"),
         ("一か月以内", "一（いっ）か月以内（げついない）"),
         ("この間に", "この間（あいだ）に"),
+        ("待つ間", "待（ま）つ間（あいだ）"),
+        ("待つ間も使えます", "待（ま）つ間（あいだ）も使（つか）えます"),
+        ("間に合わない", "間（ま）に合（あ）わない"),
+        ("今日中に", "今日中（きょうじゅう）に"),
+        ("調査を行った", "調査（ちょうさ）を行（おこな）った"),
+        ("市役所に行った", "市役所（しやくしょ）に行（い）った"),
+        ("毎年行っています", "毎年（まいとし）行っています"),
+        ("土曜に行っています", "土曜（どよう）に行っています"),
+        ("学校に通った", "学校（がっこう）に通（かよ）った"),
+        ("審査に通った", "審査（しんさ）に通（とお）った"),
+        ("道を通った", "道（みち）を通（とお）った"),
+        ("通った道", "通った道（みち）"),
         ("便槽", "便槽（べんそう）"),
         ("非常持出袋", "非常持出袋（ひじょうもちだしぶくろ）"),
         ("盲導犬や聴導犬", "盲導犬（もうどうけん）や聴導犬（ちょうどうけん）"),
@@ -103,3 +115,14 @@ def test_a_long_run_is_read_once(run: str) -> None:
 def test_a_reading_that_a_person_mended_is_the_one_that_shows() -> None:
     assert ("上手", "かみて") in pieces_of("上手（かみて）の席")
     assert pieces_of("本(ほん)を読む") == [("本(ほん)を読む", "")], "half-width brackets are no reading"
+
+
+def test_a_verb_that_nothing_tells_how_to_read_takes_no_reading_from_an_earlier_one() -> None:
+    text = "市役所へ行った方は、調査を行った課へ行ってください。相談は、土曜に行っています。"
+    read = bracketed(text)
+    assert [piece for piece in pieces_of(read) if piece[0].startswith("行")] == [
+        ("行", "い"),
+        ("行", "おこな"),
+        ("行", "い"),
+    ]
+    assert without_readings(read) == text
