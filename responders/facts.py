@@ -56,7 +56,8 @@ _URL = re.compile(
     r"\.(?:jp|com|net|org|info|biz|io|example)\b(?:/[\w.~:/?#@!$&'*+,;=%-]*)?",
     re.ASCII,
 )
-_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++@[\w-]+(?:\.[\w-]+)+", re.ASCII)
+EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++@[\w-]+(?:\.[\w-]+)+", re.ASCII)
+"""An email address in a text after NFKC."""
 _DASH = "-‐‑‒–—―−ーｰ－"
 _PHONE = re.compile(
     rf"(?<!\d)(?:\+81[{_DASH} ]?\d{{1,4}}|\(?0\d{{1,4}}\)?)[{_DASH}( )]{{0,2}}\d{{1,4}}[{_DASH}) ]{{1,2}}"
@@ -292,7 +293,7 @@ _UNIT_NAMES = {
     "キロメートル": "km",
 }
 _READERS = (
-    ("email", _EMAIL, lambda m: m[0].lower()),
+    ("email", EMAIL, lambda m: m[0].lower()),
     ("url", _URL, _url),
     ("phone", _PHONE, _phone),
     ("number", _FRACTION, lambda m: f"{_without_zeros(m['above'])}/{_without_zeros(m['below'])}"),

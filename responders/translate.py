@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from responders.errors import ModelError
+from responders.facts import EMAIL
 from responders.knowledge import split_sentences
 from responders.letters import strip_control_tokens
 from responders.llm import Llm, Rewrite, record_of
@@ -29,7 +30,7 @@ BUNDLED: frozenset[Language] = frozenset()
 """Languages that the bundled model translates well enough to be offered; see docs/decisions/0012."""
 _ERAS = {"令和": 2018, "平成": 1988, "昭和": 1925}
 _DIGITS = {c: i for i, c in enumerate("〇一二三四五六七八九")}
-_URL = re.compile(r"https?://[\x21-\x7e]+|(?<![\w.+-])[\w.+-]++@[\w-]+(?:\.[\w-]+)+", re.ASCII)
+_ADDRESS = re.compile(rf"https?://[\x21-\x7e]+|{EMAIL.pattern}", re.ASCII)
 _PHONE = re.compile(
     r"(?<!\d)(?:\+81[ -]?\d|\(?0\d)\d{0,3}\)?[-– ]\d{1,4}[-– ]\d{3,4}(?!\d)|(?<!\d)0\d{9,10}(?!\d)"
 )
@@ -222,9 +223,9 @@ def place_of(fact: str, text: str, language: str) -> tuple[int, int]:
 def _facts(text: str, language: str) -> Counter[str]:
     plain = "".join(_ascii_digit(c) for c in unicodedata.normalize("NFKC", text))
     found: Counter[str] = Counter()
-    for match in _URL.finditer(plain):
+    for match in _ADDRESS.finditer(plain):
         found[match[0].rstrip(".,;:)").lower()] += 1
-    plain = _URL.sub(" ", plain)
+    plain = _ADDRESS.sub(" ", plain)
     for match in _PHONE.finditer(plain):
         digits = re.sub(r"\D", "", match[0].replace("+81", ""))
         found["0" + digits.removeprefix("0") if "+81" in match[0] else digits] += 1
