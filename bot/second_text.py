@@ -168,8 +168,8 @@ def attach_easy(session: Session, inquiry_id: UUID, *, again: bool, frame: Frame
     Args:
         session: The caller's transaction.
         inquiry_id: The case.
-        again: The draft is not new, only its wording: where a person took the second text away meanwhile,
-            or put another language there, it stays so.
+        again: The draft is not new, only its wording or its sentences: where a person took the second text
+            away meanwhile, or put another language there, it stays so.
         frame: Stands around the body.
         frames: The city's.
     """

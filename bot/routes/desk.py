@@ -487,9 +487,10 @@ def recompose(
             seen_version=version,
             screen=SCREEN,
         )
-        if draft_id is None and settings.easy_japanese == "always":
+        if settings.easy_japanese == "always":
+            again = draft_id is not None
             second_text.attach_easy(
-                decision.session, inquiry_id, again=False, frame=place.frame, frames=place.seconds
+                decision.session, inquiry_id, again=again, frame=place.frame, frames=place.seconds
             )
 
     return decision.run(inquiry_id, verb, ticked=passage or ())

@@ -25,6 +25,7 @@ ENGLISH = "How do I get rid of my bulky waste? 粗大ごみ"
 FIELDS = re.compile(r'name="(second_kind|second_made_from)" value="([^"]*)"')
 AREA = re.compile(r'<textarea id="second-text"[^>]*>(.*?)</textarea>', re.DOTALL)
 KEY = re.compile(r'name="confirmed" value="([0-9a-f]+)"')
+PASSAGE = re.compile(r'name="passage" value="([^"]+)"')
 PLACE = re.compile(r'data-start="(\d+)" data-end="(\d+)" data-in="([^"]+)"')
 
 
@@ -262,6 +263,49 @@ def test_always_means_on_every_draft_without_a_click(city: City, desk: Desk) -> 
     html = desk.page(f"/desk/cases/{city.case().id}")
     assert AREA.search(html)
     assert "作り直すか、確認してください" not in html
+
+
+def _other_sentences(city: City, desk: Desk, **settings: str) -> Draft:
+    """A person ticks another sentence than the draft quotes; the draft that comes of it."""
+    state = city.client.app.state  # type: ignore[attr-defined]
+    state.settings = state.settings.model_copy(update=settings)
+    [before] = city.all(Draft)
+    quoted = {f"{p['article']}#{p['ordinal']}" for p in before.passages}
+    offered = PASSAGE.findall(desk.page(f"/desk/cases/{city.case().id}"))
+    form = {**desk.form(city.case()), "passage": [one for one in offered if one not in quoted][:1]}
+    assert desk.post(city.case(), "recompose", form).status_code == 303
+    draft: Draft
+    [draft] = city.all(Draft)
+    assert draft.text != before.text
+    return draft
+
+
+def test_always_means_on_other_sentences_too(city: City, desk: Desk) -> None:
+    _drafted_always(city, desk)
+    draft = _other_sentences(city, desk, easy_japanese="always")
+    assert draft.second_made_from == second_text.digest(draft.text)
+    form = desk.form(city.case()) | second_on_screen(desk, city.case())
+    assert _approve(city, desk, form).status_code == 303
+    assert city.all(Approval)[0].confirmed == []
+
+
+@pytest.mark.parametrize("other", ["", "en"])
+def test_what_a_person_put_in_place_of_always_stays_when_they_tick_others(
+    city: City, desk: Desk, other: str
+) -> None:
+    _with(city, desk, _drafted_always(city, desk), other)
+    assert _other_sentences(city, desk, easy_japanese="always").second_kind == other
+
+
+def test_with_one_click_it_is_made_anew_when_a_person_asks(city: City, desk: Desk) -> None:
+    _with(city, desk, _asked(city, desk), "easy")
+    draft = _other_sentences(city, desk, easy_japanese="click")
+    page = desk.page(f"/desk/cases/{city.case().id}")
+    assert "日本語の文面が変わりました。作り直すか、確認してください。" in page
+    assert 'name="want" value="easy">この文を作り直す' in page
+    form, html = _with(city, desk, desk.form(city.case()), "easy")
+    assert not KEY.findall(html)
+    assert form["second_made_from"] == second_text.digest(draft.text)
 
 
 def test_a_translation_is_offered_in_the_citizens_language_and_must_be_read(
