@@ -105,12 +105,13 @@ def article_versions(session: Session, articles: Iterable[str], today: date) -> 
     return {a.article: a for a in session.exec(query) if (a.valid_to or today) >= today}
 
 
-def passages_of(session: Session, articles: Iterable[str]) -> list[Passage]:
+def passages_of(session: Session, articles: Iterable[str], *, searched: bool = False) -> list[Passage]:
     """Every sentence of these articles' versions in force in reading order, titles left out.
 
-    `bot.calendar.valid_on` says whether it may be ticked today.
+    `bot.calendar.valid_on` says whether it may be ticked today. ``searched``: only what the search may find.
     """
-    query = searchable("public", "canned").where(
+    classes = ("public",) if searched else ("public", "canned")
+    query = searchable(*classes).where(
         col(KnowledgeArticle.article).in_(list(articles)), col(KnowledgePassage.ordinal) > 0
     )
     return [as_passage(p, a) for p, a in session.execute(query)]

@@ -12,7 +12,7 @@ class BotError(Exception):
     │   ├── DraftNotPending     the draft was decided or replaced already
     │   ├── CaseChanged         the case moved on since the page was loaded
     │   ├── CitizenWrites       the citizen's newest words are not in the case yet
-    │   └── SourceEnded         an article that the draft cites is not in force any more
+    │   └── SourceEnded         an article that the draft cites is not in force any more as it was
     ├── TextRefused         the text cannot go out as it is (422)
     │   ├── DraftingOff         a kill switch is down
     │   └── NeedsConfirmation   unsupported facts: edit or confirm each place
@@ -83,9 +83,11 @@ class CitizenWrites(Conflict):
 
 
 class SourceEnded(Conflict):
-    """An article that the draft cites is not in force any more."""
+    """An article that the draft cites is not in force any more as it was."""
 
-    message_ja = "引用している記事の有効期間が終わったため、送っていません。下書きを作り直します。"
+    message_ja = (
+        "引用している記事が変わったか、有効期間が終わったため、送っていません。下書きを作り直します。"
+    )
 
 
 class TextRefused(BotError):

@@ -407,8 +407,8 @@ def propose(session: Session, inquiry_id: UUID, generation: int, result: DraftRe
 
 
 def _still_stand(session: Session, passages: Sequence[Passage]) -> bool:
-    """Whether each sentence is in force as it was read, its heading and its last day with it."""
-    return set(passages) <= set(passages_of(session, {p.article for p in passages}))
+    """Whether each sentence is in force as the search read it, its heading and its last day with it."""
+    return set(passages) <= set(passages_of(session, {p.article for p in passages}, searched=True))
 
 
 def _empty(inquiry: Inquiry) -> Draft:
@@ -619,7 +619,7 @@ def approve(
         DraftNotPending: Someone has decided, or a newer draft took its place.
         CaseChanged: The citizen or a colleague changed the case since.
         CitizenWrites: The citizen's newest words, perhaps of another matter, wait for their case.
-        SourceEnded: An article's last day has passed; `renew_ended` makes the draft anew.
+        SourceEnded: An article's last day has passed, or it changed; `renew_ended` makes the draft anew.
         TextRefused: Empty or too long. NeedsConfirmation: a place without a source that nobody ticked.
     """
     draft = session.get(Draft, draft_id)
@@ -633,7 +633,7 @@ def approve(
         raise CaseChanged
     if _hears(session, inquiry.conversation_id):
         raise CitizenWrites
-    if ended_sources(draft, today):
+    if ended_sources(draft, today) | changed_sources(session, draft):
         raise SourceEnded
     hard = [finding for finding in check(text, draft) if finding["hard"]]
     if any(finding["key"] not in confirmed for finding in hard):
@@ -674,8 +674,25 @@ def ended_sources(draft: Draft, today: date) -> set[str]:
     return {article for article, last in last_days if last and date.fromisoformat(last) < today}
 
 
+def changed_sources(session: Session, draft: Draft) -> set[str]:
+    """The articles that do not say any more what a draft quotes of them.
+
+    Who changes an article has the drafts made anew that quote it, but sees none that is just being written.
+    """
+    quoted = [p for p in draft.passages if not str(p["article"]).startswith(PAST)]
+    read = _plain(passages_of(session, {p["article"] for p in quoted}))
+    standing = {(p["article"], p["ordinal"]): p for p in read}
+
+    def stands(quote: dict[str, Any]) -> bool:
+        said = standing.get((quote["article"], quote["ordinal"]), {})
+        # A reorganisation gives an article to another department and leaves what it says.
+        return all(said.get(field) == value for field, value in quote.items() if field != "department")
+
+    return {str(p["article"]) for p in quoted if not stands(p)}
+
+
 def renew_ended(session: Session, draft_id: UUID, *, staff: Staff, today: date, screen: str) -> None:
-    """A pending draft that cites an ended article is made anew, as if somebody had retired the article.
+    """A pending draft that cites an ended or changed article is made anew, as if it had been retired.
 
     Raises:
         NotFound, NotAllowed: See `approve`.
@@ -683,7 +700,8 @@ def renew_ended(session: Session, draft_id: UUID, *, staff: Staff, today: date, 
     draft = session.get_one(Draft, draft_id)
     inquiry = for_decision(session, draft.inquiry_id, staff)
     session.refresh(draft)
-    if draft.status == DraftStatus.pending and (ended := ended_sources(draft, today)):
+    ended = ended_sources(draft, today) | changed_sources(session, draft)
+    if draft.status == DraftStatus.pending and ended:
         request_draft(session, inquiry, Wish(**inquiry.wish))
         note(session, inquiry, staff.login, "source_ended", screen, draft=draft.id, articles=sorted(ended))
 

@@ -30,7 +30,7 @@ _ACTION_JA = {
     "hand_off": "職員へ引継ぎ",
     "read": "閲覧",
     "approve": "承認",
-    "source_ended": "引用した記事の有効期間が終わったため、下書きの作り直しを依頼",
+    "source_ended": "引用した記事が変わったか有効期間が終わったため、下書きの作り直しを依頼",
     "return_draft": "下書きを差戻し",
     "transfer": "移管",
     "reorganise": "機構改革による移管",

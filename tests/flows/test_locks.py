@@ -3,20 +3,25 @@
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from bot import audit, conversations, inquiries, learning, organisation, outbox, triage
+from bot.articles import as_article, newest_version
 from bot.db import now, reading, transaction
+from bot.knowledge import import_articles
 from bot.models import (
     Approval,
     AuditEntry,
     Conversation,
     Department,
+    Draft,
     Inquiry,
     InquiryStatus,
     ModelStatus,
@@ -138,6 +143,37 @@ def test_words_taken_back_while_a_supervisor_releases_them_teach_nothing(city: C
             wait_for(lambda: taken_back.done() or _somebody_waits(city))
         taken_back.result(30)
     assert city.all(TrainingExample) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"text": "粗大ごみの収集は終わりました。"}, {"data_class": "confidential"}],
+    ids=["text", "class"],
+)
+def test_an_article_that_changes_in_the_moment_that_it_is_quoted_is_not_sent_as_it_was(
+    city: City, desk: Desk, change: dict[str, Any]
+) -> None:
+    def as_it_is_quoted(session: Session, inquiry_id: UUID, *, again: bool) -> None:
+        """The draft is written and not yet committed: nobody who changes an article sees it."""
+        with reading(city.engine) as other:
+            row = newest_version(other, "waste-bulky")
+            assert row is not None
+        changed = replace(as_article(row), **change)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(
+                import_articles, city.engine, [changed], actor="test", embed=None, retire_missing=False
+            ).result(30)
+
+    city.writer = replace(city.writer, attach=as_it_is_quoted)
+    city.line_says("粗大ごみの戸別収集の手数料はいくらですか")
+    city.work()
+    city.writer = replace(city.writer, attach=None)
+    [draft] = city.all(Draft)
+    assert "waste-bulky" in {p["article"] for p in draft.passages}
+    refused = desk.post(city.case(), "approve", desk.form(city.case()))
+    assert refused.status_code == 409
+    assert "引用している記事が変わったか、有効期間が終わったため、送っていません" in refused.text
+    assert (city.all(Approval), city.case().status) == ([], InquiryStatus.drafting)
 
 
 def _model(city: City, folder: str, status: ModelStatus, against: str = "") -> RoutingModel:
