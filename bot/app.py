@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
@@ -18,10 +17,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot import drafting, second_text
 from bot.article_index import Knowledge
-from bot.calendar import Calendar, load_calendar
+from bot.calendar import load_calendar
 from bot.errors import BadInput, BotError, NotFound, NotSignedIn, StorageUnavailable, TooLarge
 from bot.routes import api, desk, knowledge, line, record, supervise, webchat
 from bot.routes import second_text as second_text_routes
+from bot.routes.deps import City
 from bot.settings import Settings
 from bot.templating import page
 from channels.errors import InvalidSignature
@@ -34,15 +34,6 @@ log = logging.getLogger(__name__)
 
 _TYPED = ("text", "second_text", "body", "reason")
 """The fields of the console's forms in which a person writes sentences."""
-
-
-@dataclass(frozen=True, slots=True)
-class City:
-    """The city's files that screens need."""
-
-    calendar: Calendar
-    frame: drafting.Frame
-    seconds: second_text.Frames
 
 
 def create_app(

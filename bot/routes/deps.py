@@ -1,6 +1,7 @@
 """What routes ask for: a session that commits before the answer leaves, the raw body, the person."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from typing import Annotated
 
@@ -9,14 +10,24 @@ from pydantic import AfterValidator
 from sqlmodel import Session
 
 from bot import auth
+from bot.calendar import Calendar
 from bot.db import now, reading, transaction
-from bot.drafting import local_today
+from bot.drafting import Frame, local_today
 from bot.models import Staff, StaffSession
-from bot.second_text import Second
+from bot.second_text import Frames, Second
 from bot.settings import Settings
 from channels.message import storable
 
 COOKIE = "madoguchi_session"
+
+
+@dataclass(frozen=True, slots=True)
+class City:
+    """The city's files that screens need."""
+
+    calendar: Calendar
+    frame: Frame
+    seconds: Frames
 
 
 def _session(request: Request) -> Iterator[Session]:

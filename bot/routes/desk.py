@@ -31,6 +31,7 @@ from bot.errors import CaseChanged, Conflict, DraftingOff, NotFound, SourceEnded
 from bot.models import FRONT_DESK, Approval, Draft, Inquiry, KnowledgeArticle, Role
 from bot.routes.deps import (
     COOKIE,
+    City,
     Deciding,
     Known,
     LookedUp,
@@ -267,7 +268,7 @@ _WORDS = {
 def _source_values(
     session: Session,
     case: reports.Case,
-    place: Any,  # noqa: ANN401  (bot.app.City, which imports this file)
+    place: City,
     today: date,
     *,
     more: Collection[str],
