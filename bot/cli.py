@@ -9,12 +9,15 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 from pydantic import ValidationError
 
 from bot.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 MISSING = 3
 _FILE = click.argument("file", type=click.File("rb"), metavar="FILE")
@@ -124,10 +127,9 @@ def train(out: Path | None, from_cases: bool) -> None:
 
     settings = _settings()
     if from_cases:
-        from bot.db import make_engine
         from bot.learning import train_challenger
 
-        row = train_challenger(settings, make_engine(settings.effective_database_url))
+        row = train_challenger(settings, _engine(settings))
         click.echo(json.dumps({"model": row.folder, "examples": row.examples, **row.metrics}))
         return
     folder = run(out or settings.effective_classifier_dir, settings.city_dir, settings.backbone)
@@ -143,11 +145,11 @@ def _routing(settings: Settings) -> tuple[Path, dict[str, str]]:
     """The model that routes, and who took over the departments that have ended."""
     from sqlalchemy.exc import DBAPIError
 
-    from bot.db import make_engine, reading
+    from bot.db import reading
     from bot.learning import champion_folder, successors_today
 
     try:
-        with reading(make_engine(settings.effective_database_url)) as session:
+        with reading(_engine(settings)) as session:
             return champion_folder(session, settings), successors_today(session)
     except DBAPIError:  # not set up yet, or another machine's database
         return settings.effective_classifier_dir, {}
@@ -248,12 +250,20 @@ def draft(file: IO[bytes]) -> None:
     raise SystemExit(1 if answer_each(file, answer) else 0)
 
 
-def _writer() -> Any:  # noqa: ANN401
+def _engine(settings: Settings) -> "Engine":
+    """The database of a command, until the command ends."""
     from bot.db import make_engine
+
+    engine = make_engine(settings.effective_database_url)
+    click.get_current_context().call_on_close(engine.dispose)
+    return engine
+
+
+def _writer() -> Any:  # noqa: ANN401
     from bot.services import load_writer
 
     settings = _with_embedded_model(_settings())
-    return load_writer(settings, make_engine(settings.effective_database_url))
+    return load_writer(settings, _engine(settings))
 
 
 def _with_embedded_model(settings: Settings) -> Settings:
@@ -283,7 +293,6 @@ def knowledge_import(path: Path, keep_missing: bool) -> None:
     from dataclasses import asdict
 
     from bot import services
-    from bot.db import make_engine
     from bot.knowledge import import_articles, troubles_ja
     from responders.errors import BadArticle
     from responders.knowledge import read_file, read_folder
@@ -292,8 +301,8 @@ def knowledge_import(path: Path, keep_missing: bool) -> None:
     articles = (read_folder if path.is_dir() else read_file)(path, bad.append)
     settings = _settings()
     embed = services.load_embed(settings, "passage")
-    engine = make_engine(settings.effective_database_url)
     retire_missing = bool(articles) and not (keep_missing or bad)
+    engine = _engine(settings)
     report = import_articles(engine, articles, actor="system:cli", embed=embed, retire_missing=retire_missing)
     troubles = troubles_ja(bad, report)
     for trouble in troubles:
@@ -311,13 +320,13 @@ def knowledge_ticks() -> None:
     Example: madoguchi knowledge ticks >> data/evaluation/tuning.jsonl
     """
     from bot import audit, ticks
-    from bot.db import make_engine, transaction
+    from bot.db import transaction
     from responders.knowledge import read_folder, split_passages
 
     settings = _settings()
     articles = read_folder(settings.city_dir / "knowledge")
     standing = {(p.article, p.text) for article in articles for p in split_passages(article)}
-    with transaction(make_engine(settings.effective_database_url)) as session:
+    with transaction(_engine(settings)) as session:
         rows = list(ticks.export(session, standing))
         audit.record(
             session, actor="system:cli", action="export_ticks", subject="search", screen="cli", rows=len(rows)
@@ -345,11 +354,11 @@ def staff_add(login: str, name: str, role: str, department: str) -> None:
     import secrets
 
     from bot import auth
-    from bot.db import make_engine, transaction
+    from bot.db import transaction
     from bot.models import Department, Role
 
     password = secrets.token_urlsafe(9)
-    with transaction(make_engine(_settings().effective_database_url)) as session:
+    with transaction(_engine(_settings())) as session:
         if session.get(Department, department) is None:
             raise click.UsageError(f"no department {department!r}")
         auth.create_staff(
@@ -376,11 +385,11 @@ def staff_password(login: str) -> None:
     from sqlmodel import select
 
     from bot import auth
-    from bot.db import make_engine, transaction
+    from bot.db import transaction
     from bot.models import Staff
 
     password = secrets.token_urlsafe(9)
-    with transaction(make_engine(_settings().effective_database_url)) as session:
+    with transaction(_engine(_settings())) as session:
         person = session.exec(select(Staff).where(Staff.login == login)).first()
         if person is None:
             raise click.UsageError(f"no account {login!r}")
@@ -402,9 +411,9 @@ def verify() -> None:
     from dataclasses import asdict
 
     from bot import audit as log
-    from bot.db import make_engine, reading
+    from bot.db import reading
 
-    with reading(make_engine(_settings().effective_database_url)) as session:
+    with reading(_engine(_settings())) as session:
         verdict = log.verify(session)
     click.echo(json.dumps(asdict(verdict)))
     raise SystemExit(1 if verdict.broken_at else 0)
