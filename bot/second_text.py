@@ -133,11 +133,11 @@ def parts_of(text: str, frames: Frames) -> tuple[str, str]:
     return japanese, "".join(second)
 
 
-def ruby_of(text: str) -> list[ruby.Piece]:
+def ruby_of(text: str, frames: Frames) -> list[ruby.Piece]:
     """A sent text as pieces and readings, for the web chat; empty when its second text has no readings."""
-    above, line, below_it = text.partition(f"\n\n{LINE_BETWEEN}\n")
+    above, heading, below_it = text.partition(frames[EASY].heading)
     pieces = ruby.pieces_of(below_it)
-    return [(above + line, ""), *pieces] if any(reading for _, reading in pieces) else []
+    return [(above + heading, ""), *pieces] if any(reading for _, reading in pieces) else []
 
 
 def in_easy_japanese(body: str, frame: SecondFrame, department: Department, receipt_number: str) -> str:

@@ -21,7 +21,7 @@ from bot import city, intake, webchat_token
 from bot.db import reading
 from bot.errors import BadInput
 from bot.models import Conversation, Message
-from bot.routes.deps import ReaderDep, SessionDep, SettingsDep
+from bot.routes.deps import City, ReaderDep, SessionDep, SettingsDep
 from bot.second_text import ruby_of
 from bot.templating import page
 from channels import webchat
@@ -91,31 +91,34 @@ def post_message(
 
 
 @router.get("/chat/messages")
-def history(citizen: CitizenDep, session: ReaderDep, after: After = 0) -> dict[str, list[dict[str, Any]]]:
+def history(
+    request: Request, citizen: CitizenDep, session: ReaderDep, after: After = 0
+) -> dict[str, list[dict[str, Any]]]:
     """The conversation after a sequence number, oldest first."""
-    return {"messages": _messages(session, citizen, after)}
+    return {"messages": _messages(session, request.app.state.city, citizen, after)}
 
 
 @router.get("/chat/events")
 def events(request: Request, citizen: CitizenDep, after: After = 0) -> EventSourceResponse:
     """Live utterances as server-sent events; ``id`` is the sequence number to resume after."""
-    return EventSourceResponse(_stream(request.app.state.engine, citizen, after), ping=15)
+    state = request.app.state
+    return EventSourceResponse(_stream(state.engine, state.city, citizen, after), ping=15)
 
 
-async def _stream(engine: Engine, citizen: str, after: int) -> AsyncIterator[ServerSentEvent]:
+async def _stream(engine: Engine, place: City, citizen: str, after: int) -> AsyncIterator[ServerSentEvent]:
     while True:
-        for message in await run_in_threadpool(_read, engine, citizen, after):
+        for message in await run_in_threadpool(_read, engine, place, citizen, after):
             after = message["seq"]
             yield ServerSentEvent(json.dumps(message, ensure_ascii=False), event="message", id=str(after))
         await asyncio.sleep(POLL_SECONDS)
 
 
-def _read(engine: Engine, citizen: str, after: int) -> list[dict[str, Any]]:
+def _read(engine: Engine, place: City, citizen: str, after: int) -> list[dict[str, Any]]:
     with reading(engine) as session:
-        return _messages(session, citizen, after)
+        return _messages(session, place, citizen, after)
 
 
-def _messages(session: Session, citizen: str, after: int) -> list[dict[str, Any]]:
+def _messages(session: Session, place: City, citizen: str, after: int) -> list[dict[str, Any]]:
     query = (
         select(Message)
         .join(Conversation, col(Message.conversation_id) == col(Conversation.id))
@@ -125,17 +128,17 @@ def _messages(session: Session, citizen: str, after: int) -> list[dict[str, Any]
     )
     rows = session.exec(query).all()
     labels = {d.id: d.short for d in city.departments(session)} if rows else {}
-    return [_as_json(row, labels) for row in rows]
+    return [_as_json(row, place, labels) for row in rows]
 
 
-def _as_json(row: Message, labels: dict[str, str]) -> dict[str, Any]:
+def _as_json(row: Message, place: City, labels: dict[str, str]) -> dict[str, Any]:
     chosen = row.data.get("department", "") if row.kind == "button" else ""
     return {
         "id": str(row.id),
         "seq": row.seq,
         "from": "citizen" if row.direction == "in" else "city",
         "text": labels.get(chosen, row.text) if chosen else row.text,
-        "ruby": ruby_of(row.text) if row.direction == "out" else [],
+        "ruby": ruby_of(row.text, place.seconds) if row.direction == "out" else [],
         "client_id": row.platform_id,
         "at": row.created_at.isoformat(),
         "buttons": [

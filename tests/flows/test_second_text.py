@@ -441,12 +441,27 @@ def test_only_who_may_decide_may_attach(city: City, desk: Desk) -> None:
     assert [d.second_kind for d in city.all(Draft)] == [""]
 
 
-def test_the_web_chat_gets_readings_as_pieces(city: City, desk: Desk) -> None:
+def _asked_by_web_chat(city: City) -> tuple[Inquiry, dict[str, str]]:
+    """The case, and the citizen's headers."""
     token = city.client.post("/chat/session").json()["token"]
     headers = {"Authorization": f"Bearer {token}"}
     city.client.post("/chat/messages", json={"client_id": "0123456789", "text": ASK}, headers=headers)
     city.work()
     [case] = city.all(Inquiry)
+    return case, headers
+
+
+def test_the_web_chat_shows_what_stands_below_a_drawn_line_as_it_was_approved(city: City, desk: Desk) -> None:
+    case, headers = _asked_by_web_chat(city)
+    text = "粗大ごみは、電話で申し込んでください。\n\n──────────\n\n窓口は、木槌（きづち）の看板が目印です。"
+    assert desk.post(case, "write", {**desk.form(case), "text": text}).status_code == 303
+    city.deliver_all()
+    shown = city.client.get("/chat/messages", headers=headers).json()["messages"]
+    assert [m["ruby"] for m in shown if m["text"] == text] == [[]]
+
+
+def test_the_web_chat_gets_readings_as_pieces(city: City, desk: Desk) -> None:
+    case, headers = _asked_by_web_chat(city)
     form = desk.form(case)
     html = desk.post(case, "second", {**form, "want": "easy"}).text
     second = dict(FIELDS.findall(html)) | {"second_text": unescape((AREA.search(html) or [""] * 2)[1])}
