@@ -16,6 +16,7 @@ from bot.install import import_knowledge
 from bot.jsonl import answer_each
 from bot.models import KnowledgeArticle
 from bot.settings import Settings
+from tests.conftest import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
@@ -97,7 +98,7 @@ def test_a_frame_that_cannot_be_filled_in_stops_the_set_up_with_one_clear_line(
 
 
 def test_drafts_are_not_quietly_measured_without_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.supervisor.embedded_llm_url", lambda: "")
+    monkeypatch.setattr("bot.supervisor.LLM_PORT", free_port())  # the product may be running here
     environment = {"MADOGUCHI_SECRET_KEY": "x" * 32, "MADOGUCHI_LLM_BASE_URL": ""}
     done = CliRunner().invoke(main, ["evaluate", "drafts"], env=environment)
     assert done.exit_code == 3

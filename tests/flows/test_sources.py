@@ -204,11 +204,8 @@ def test_a_canned_answer_is_chosen_by_hand_and_never_found_by_the_search(city: C
     assert "節水" not in _pending(city).text
 
 
-def test_a_doubtful_article_is_shown_and_nothing_of_it_is_in_the_draft(
-    city: City, desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Index, "abstain_below", property(lambda _self: 2.0))
-    city.line_says("粗大ごみの戸別収集の手数料はいくらですか")
+def test_a_doubtful_article_is_shown_and_nothing_of_it_is_in_the_draft(city: City, desk: Desk) -> None:
+    city.line_says("粗大ごみをトラックで運んでくれる業者の評判を知りたい")
     city.work()
     draft = _pending(city)
     assert (draft.origin, draft.passages) == ("holding", [])
@@ -226,11 +223,8 @@ def test_a_doubtful_article_is_shown_and_nothing_of_it_is_in_the_draft(
     assert desk.post(city.case(), "approve", colleague).status_code == 409, "it shows another text"
 
 
-def test_a_case_without_a_source_can_take_an_article_that_a_person_looks_up(
-    city: City, desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Index, "abstain_below", property(lambda _self: 2.0))
-    city.line_says("水道の使用開始の手続きを教えてください")
+def test_a_case_without_a_source_can_take_an_article_that_a_person_looks_up(city: City, desk: Desk) -> None:
+    city.line_says("水道の水で熱帯魚は飼えますか")
     city.work()
     assert _pending(city).origin == "holding"
     page = desk.page(f"/desk/cases/{city.case().id}?words={quote('粗大ごみ 手数料')}")
