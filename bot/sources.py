@@ -152,8 +152,8 @@ def ticked(
     """
     articles = {one.rpartition("#")[0] for one in ids}
     found = {p.id: p for p in passages_of(session, articles) if valid_on(p, today)}
-    own = {row.article for row in canned(session, inquiry)}
-    kept = {row.article for row in find_articles(session, data_class="canned")} - own
+    rows = article_versions(session, articles, today).values()
+    kept = {r.article for r in rows if r.data_class == "canned" and r.department_id != inquiry.department_id}
     if any(article.startswith(PAST) for article in articles):
         past = past_answers(session, inquiry, frame, seconds, today)
         found |= {p.id: p for answer in past for p in answer.passages}

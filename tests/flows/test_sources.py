@@ -204,6 +204,22 @@ def test_a_canned_answer_is_chosen_by_hand_and_never_found_by_the_search(city: C
     assert "節水" not in _pending(city).text
 
 
+def test_however_many_canned_answers_there_are_another_departments_is_not_taken(
+    city: City, desk: Desk
+) -> None:
+    def canned(number: int) -> Article:
+        text = f"断水{number}の間は、節水をお願いします。"
+        return Article(f"canned-{number}", f"断水{number:03}", "water", text, data_class="canned")
+
+    many = [canned(number) for number in range(60)]
+    import_articles(city.engine, many, actor="test", embed=None, retire_missing=False)
+    city.line_says("粗大ごみの戸別収集の手数料はいくらですか")
+    city.work()
+    for number in (0, 59):
+        form = {**desk.form(city.case()), "passage": [f"canned-{number}#1"]}
+        assert desk.post(city.case(), "recompose", form).status_code == 422
+
+
 def test_a_doubtful_article_is_shown_and_nothing_of_it_is_in_the_draft(city: City, desk: Desk) -> None:
     city.line_says("粗大ごみをトラックで運んでくれる業者の評判を知りたい")
     city.work()
