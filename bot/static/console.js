@@ -11,6 +11,12 @@ document.addEventListener("click", (event) => {
   text.setSelectionRange(Number(place.dataset.start), Number(place.dataset.end));
 });
 
+// Enter on a box to tick would press the first button of its form, and send what nobody meant to send yet.
+document.addEventListener("keydown", (event) => {
+  const { type, form } = event.target;
+  if (event.key === "Enter" && type === "checkbox" && form && form.method === "post") event.preventDefault();
+});
+
 // What a person typed is not thrown away unasked.
 const isTyped = (one) => "edited" in one.dataset || (!one.readOnly && one.value !== one.defaultValue);
 const typedIn = () => [...document.querySelectorAll("textarea")].filter(isTyped);

@@ -290,3 +290,21 @@ def test_one_incident_is_answered_from_one_screen(browser: Browser, site: str, w
     desk.get_by_role("button", name="承認して送る").click()
     expect(desk.get_by_text("回答済み", exact=True)).to_be_visible()
     assert len(working_city.all(Approval)) == 2
+
+
+def test_enter_on_a_box_to_tick_sends_nothing(browser: Browser, site: str, working_city: City) -> None:
+    desk = _open_case(browser, site)
+    desk.locator("#approve input[name=keep_open]").press("Enter")
+    desk.get_by_text("自分で書いて送る", exact=True).click()
+    own = desk.get_by_label("文面", exact=True)
+    own.fill("職員が確認しました。")
+    keep_open = desk.locator("form:has(#hand) input[name=keep_open]")
+    keep_open.press("Enter")
+    keep_open.press("Space")
+    expect(keep_open).to_be_checked()
+    expect(own).to_have_value("職員が確認しました。")
+    assert not working_city.all(Approval)
+    desk.get_by_role("button", name="この文面で送る").press("Enter")
+    expect(desk.get_by_text("職員対応", exact=True).first).to_be_visible()
+    assert [approval.text for approval in working_city.all(Approval)] == ["職員が確認しました。"]
+    assert {draft.second_kind for draft in working_city.all(Draft)} == {""}
