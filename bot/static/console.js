@@ -17,6 +17,18 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && type === "checkbox" && form && form.method === "post") event.preventDefault();
 });
 
+// A part of the page that is checked anew while a person types: their ticks and the keyboard's place stay.
+const renew = (part, html) => {
+  const called = (one) => `${one.tagName} ${one.value || one.dataset.start || ""}`;
+  const ticks = [...part.querySelectorAll("input:checked")].map((one) => one.value);
+  const open = part.querySelector("details[open]");
+  const at = part.contains(document.activeElement) && called(document.activeElement);
+  part.innerHTML = html;
+  for (const one of part.querySelectorAll("input")) one.checked = ticks.includes(one.value);
+  if (open) part.querySelector("details")?.setAttribute("open", "");
+  if (at) [...part.querySelectorAll("input, button, summary")].find((one) => called(one) === at)?.focus();
+};
+
 // What a person typed is not thrown away unasked.
 const isTyped = (one) => "edited" in one.dataset || (!one.readOnly && one.value !== one.defaultValue);
 const typedIn = () => [...document.querySelectorAll("textarea")].filter(isTyped);
@@ -56,7 +68,7 @@ if (form) {
       const answer = await fetch(form.dataset.check, { method: "POST", body: new FormData(form) });
       if (!answer.ok || answer.redirected) return;
       const verdict = await answer.text();
-      if (mine === checks) review.innerHTML = verdict;
+      if (mine === checks) renew(review, verdict);
     } catch {
       // Offline for a moment: the server checks again on approval.
     }

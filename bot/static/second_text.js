@@ -37,11 +37,8 @@ if (secondForm) {
     if (!findings) return;
     const mine = (checks += 1);
     try {
-      const open = findings.querySelector("details")?.open;
       const checked = await post(box.dataset.check);
-      if (mine !== checks) return;
-      findings.replaceChildren(...checked.body.childNodes);
-      if (open) findings.querySelector("details")?.setAttribute("open", "");
+      if (mine === checks) renew(findings, checked.body.innerHTML);
     } catch {
       // Offline for a moment: the server checks again on approval.
     }

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Locator, Page, expect
+from playwright.sync_api import Browser, Dialog, Locator, Page, Route, expect
 from sqlmodel import select
 from starlette.applications import Starlette
 
@@ -308,3 +308,30 @@ def test_enter_on_a_box_to_tick_sends_nothing(browser: Browser, site: str, worki
     expect(desk.get_by_text("職員対応", exact=True).first).to_be_visible()
     assert [approval.text for approval in working_city.all(Approval)] == ["職員が確認しました。"]
     assert {draft.second_kind for draft in working_city.all(Draft)} == {""}
+
+
+def test_a_check_that_comes_late_leaves_the_ticks_and_the_keyboard_where_they_are(
+    browser: Browser, site: str
+) -> None:
+    desk = _open_case(browser, site)
+    box, tick = desk.get_by_label(BOX), desk.locator("#review input[name=confirmed]").first
+    held: list[Route] = []
+    desk.route("**/check", lambda route: held.append(route))
+
+    def types(text: str) -> None:
+        box.fill(text)
+        for _ in range(800):
+            if held:
+                return
+            desk.wait_for_timeout(50)
+
+    types(box.input_value().replace("\n\nご不明", "\nなお、9,999円が必要です。\n\nご不明"))
+    held.pop().continue_()
+    expect(tick).to_be_visible()
+    types(box.input_value().replace("\n\nご不明", "\n以上です。\n\nご不明"))
+    tick.press("Space")
+    with desk.expect_response("**/check"):
+        held.pop().continue_()
+    expect(desk.locator("#review")).to_contain_text("以上です。")
+    expect(tick).to_be_checked()
+    expect(tick).to_be_focused()
