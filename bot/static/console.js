@@ -54,6 +54,7 @@ if (form) {
     text.value = text.defaultValue = stored;
     form.elements.seen.value = "model";
     delete text.dataset.edited;
+    form.dispatchEvent(new Event("reworded"));
   };
 
   const showLength = () => {

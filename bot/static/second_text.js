@@ -16,16 +16,22 @@ if (secondForm) {
     return new DOMParser().parseFromString(await answer.text(), "text/html");
   };
 
-  const make = async (button) => {
+  const isTypedInto = (text) => "edited" in text.dataset || text.value !== text.defaultValue;
+
+  const make = async (button, leads) => {
     const state = document.getElementById("second-state");
     state.textContent = button.dataset.slow === undefined ? "作成しています…" : "訳しています。1分ほどかかることがあります…";
     for (const one of box.querySelectorAll("button")) one.disabled = true;
     try {
       const made = await post(button.getAttribute("formaction"), button.value);
       box.replaceChildren(...made.getElementById("second").childNodes);
+      // A check that is on its way, or was asked for meanwhile, is of the text that was here before.
+      checks += 1;
+      clearTimeout(timer);
+      timer = setTimeout(check, 500);
       const error = made.querySelector(".error");
       if (error) document.getElementById("second-state").textContent = error.textContent;
-      box.querySelector("textarea, button")?.focus();
+      if (leads) box.querySelector("textarea, button")?.focus();
     } catch {
       state.textContent = "作成できませんでした。もう一度押すか、画面を更新してください。";
       for (const one of box.querySelectorAll("button")) one.disabled = false;
@@ -49,8 +55,14 @@ if (secondForm) {
     if (!button) return;
     event.preventDefault();
     const text = box.querySelector("textarea");
-    if (text && ("edited" in text.dataset || text.value !== text.defaultValue) && !confirm("この文に加えた変更は失われます。よろしいですか。")) return;
-    make(button);
+    if (text && isTypedInto(text) && !confirm("この文に加えた変更は失われます。よろしいですか。")) return;
+    make(button, true);
+  });
+  // A rewording that a person takes is another text: what rules made of the one before is made anew with it.
+  secondForm.addEventListener("reworded", () => {
+    const text = box.querySelector("textarea");
+    const again = box.querySelector("button[value=easy]");
+    if (text && again && !isTypedInto(text)) make(again, false);
   });
   secondForm.addEventListener("input", (event) => {
     if (event.target.tagName !== "TEXTAREA") return;

@@ -335,3 +335,30 @@ def test_a_check_that_comes_late_leaves_the_ticks_and_the_keyboard_where_they_ar
     expect(desk.locator("#review")).to_contain_text("以上です。")
     expect(tick).to_be_checked()
     expect(tick).to_be_focused()
+
+
+def test_easy_japanese_goes_with_a_rewording_that_a_person_takes(
+    browser: Browser, site: str, model: FakeEndpoint
+) -> None:
+    desk = _open_case(browser, site)
+    desk.get_by_role("button", name="やさしい日本語を付ける").click()
+    second = desk.get_by_label("いっしょに送る文(やさしい日本語)")
+    expect(second).to_be_visible()
+    before = second.input_value()
+    model.reply = lambda body: "また、".join(given_sentences(body))
+    reword = desk.get_by_role("button", name="AIで言い換える")
+    reword.press("Enter")
+    expect(desk.get_by_text("言い換えました")).to_be_visible()
+    expect(second).not_to_have_value(before)
+    expect(second).not_to_be_focused()
+    expect(desk.locator("#second-findings")).not_to_contain_text("日本語の文面が変わりました")
+
+    typed = f"{second.input_value()}\nまって います。"
+    second.fill(typed)
+    asked: list[str] = []
+    desk.on("request", lambda request: asked.append(request.url))
+    with desk.expect_response("**/reword"):
+        reword.press("Enter")
+    expect(desk.get_by_text("言い換えました")).to_be_visible()
+    expect(second).to_have_value(typed)
+    assert not [url for url in asked if url.endswith("/second")]
