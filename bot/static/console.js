@@ -185,16 +185,33 @@ if (form) {
 const sources = document.getElementById("sources");
 if (sources) {
   const version = () => sources.querySelector("#choices [name=version]").value;
+  const ticked = () => [...sources.querySelectorAll("#choices [name=passage]:checked")].map((one) => one.value);
+  // The articles of what is ticked are laid out too: without a draft, nothing but this page knows of the ticks.
+  const withTicked = (url) => {
+    const whole = new URL(url, location.href);
+    const articles = new Set(ticked().map((id) => id.slice(0, id.lastIndexOf("#"))));
+    for (const one of whole.searchParams.getAll("article")) articles.delete(one);
+    for (const one of articles) whole.searchParams.append("article", one);
+    return whole.href;
+  };
+  const tickAgain = (ids) => {
+    for (const one of sources.querySelectorAll("#choices [name=passage]")) {
+      one.checked = ids.includes(one.value);
+      if (one.checked) one.closest("details")?.setAttribute("open", "");
+    }
+  };
   let newest = "";
-  const look = async (url) => {
-    newest = url;
+  const look = async (wanted) => {
+    const url = (newest = withTicked(wanted));
     const answer = await fetch(url).catch(() => null);
     if (newest !== url) return;
     const page = answer && answer.ok && !answer.redirected && new DOMParser().parseFromString(await answer.text(), "text/html");
     const found = page && page.getElementById("sources");
     const seen = version();
     if (found && found.querySelector(`#choices [name=version][value="${seen}"]`)) {
+      const ids = ticked();
       sources.innerHTML = found.innerHTML;
+      tickAgain(ids);
       history.replaceState(null, "", url);
       (sources.querySelector("a.found") || document.getElementById("words")).focus();
     } else if (mayLose("案件が更新されたか、通信ができません。画面を開き直すと、入力中の文面は失われます。開き直しますか。")) location.assign(url);

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 
 from bot.app import create_app
 from bot.db import transaction
-from bot.models import Approval, Draft, Inquiry
+from bot.models import Approval, Draft, DraftStatus, Inquiry
 from responders.llm import Llm
 from tests.browser.conftest import SHOTS, ask, sign_in
 from tests.city import City, settings_for
@@ -362,3 +362,28 @@ def test_easy_japanese_goes_with_a_rewording_that_a_person_takes(
     expect(desk.get_by_text("言い換えました")).to_be_visible()
     expect(second).to_have_value(typed)
     assert not [url for url in asked if url.endswith("/second")]
+
+
+def test_ticks_stay_while_a_person_looks_for_more_articles(
+    browser: Browser, site: str, working_city: City
+) -> None:
+    desk = _open_case(browser, site)
+    desk.get_by_text("下書きを差し戻す", exact=True).click()
+    desk.locator("#why-return").fill("別の記事も要る")
+    desk.get_by_role("button", name="差し戻す", exact=True).click()
+    expect(desk.get_by_text("下書きはありません。記事を探して")).to_be_visible()
+    ticked = []
+    for words in ("粗大ごみ", "印鑑登録"):
+        desk.get_by_label("根拠にする記事を探す").fill(words)
+        desk.get_by_role("button", name="探す").press("Enter")
+        desk.locator("#sources a.found").filter(has_text=words).first.press("Enter")
+        group = desk.locator("#choices fieldset").filter(has=desk.locator("legend", has_text=words))
+        tick = group.locator("input[name=passage]").first
+        tick.press("Space")
+        ticked.append(str(tick.get_attribute("value")))
+    for value in ticked:
+        expect(desk.locator(f'#choices input[value="{value}"]')).to_be_checked()
+    desk.get_by_role("button", name="選んだ文で下書きを作る").press("Enter")
+    expect(desk.get_by_label(BOX)).to_be_visible()
+    [draft] = working_city.all(Draft, Draft.status == DraftStatus.pending)
+    assert sorted(f"{p['article']}#{p['ordinal']}" for p in draft.passages) == sorted(ticked)
