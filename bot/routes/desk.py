@@ -382,6 +382,9 @@ def approve(
 
     def verb() -> None:
         others = _seen_versions(also or ())
+        draft = decision.session.get(Draft, draft_id)
+        if draft is None or draft.inquiry_id != inquiry_id:
+            raise NotFound
         inquiries.hold(decision.session, [inquiry_id, *others])
         if drafting.restore_verbatim(decision.session, inquiry_id, seen, city.frame):
             second_text.attach_easy(

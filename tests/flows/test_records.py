@@ -9,9 +9,9 @@ from sqlmodel import col, select
 
 from bot import drafting, modes, records, second_text
 from bot.db import transaction
-from bot.models import AuditEntry, Draft, DraftingMode, KnowledgeArticle, Role, Staff
+from bot.models import Approval, AuditEntry, Draft, DraftingMode, KnowledgeArticle, Role, Staff
 from responders.llm import HASH_MARK
-from tests.city import DATA, USER, City, Desk
+from tests.city import DATA, OTHER, USER, City, Desk
 from tests.flows.test_review import KEY
 from tests.flows.test_second_text import second_on_screen
 from tests.responders.conftest import FakeEndpoint, given_sentences
@@ -110,6 +110,18 @@ def _read_before_the_rewording(city: City, desk: Desk, model: FakeEndpoint) -> d
     assert drafting.improve(city.engine, city.case().id, city.case().version, writer)
     assert desk.form(city.case())["text"] != form["text"]
     return form
+
+
+def test_the_approval_of_one_cases_draft_touches_no_others(writing: City, model: FakeEndpoint) -> None:
+    desk = writing.hire("tantou")
+    _read_before_the_rewording(writing, desk, model)
+    writing.line_says(ASK, user=OTHER)
+    writing.work()
+    form = desk.form(writing.case(OTHER))
+    assert form["seen"] == "template"
+    assert desk.post(writing.case(), "approve", form).status_code == 404
+    assert sorted(draft.origin for draft in writing.all(Draft)) == ["model", "template"]
+    assert not writing.all(Approval)
 
 
 def test_a_verbatim_text_sent_after_the_rewording_came_is_no_edited_wording_of_the_model(
