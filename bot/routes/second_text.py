@@ -35,6 +35,8 @@ def attach(
     text: Text = "",
     seen: Text = "",
     confirmed: Confirmed = None,
+    also: Annotated[list[str] | None, Form()] = None,
+    keep_open: Annotated[bool, Form()] = False,
 ) -> StreamingResponse:
     """Make the second text that was asked for (``want``; empty: take it away) and show the screen with it.
 
@@ -46,7 +48,8 @@ def attach(
     asked = second_text.ask(session, inquiry_id, draft_id, want, text, city.frame, staff=staff)
     allowed = drafting.may_draft(session, inquiry_id, request.app.state.settings)
     llm = request.app.state.llm if allowed else None
-    typed = {"text": asked.japanese, "confirmed": confirmed or (), "seen": seen}
+    ticked = {"confirmed": confirmed or (), "also": also or (), "keep_open": keep_open}
+    typed = {"text": asked.japanese, "seen": seen, **ticked}
     made = _made(request, inquiry_id, signed_in, asked, typed, llm)
     return StreamingResponse(made, media_type="text/html")
 

@@ -99,6 +99,17 @@ def test_easy_japanese_goes_below_the_reply_as_one_approved_text(city: City, des
     assert row.text_sha256 == approval.text_sha256
 
 
+def test_without_scripts_a_second_text_leaves_what_was_ticked(city: City, desk: Desk) -> None:
+    for user in (OTHER, USER):
+        city.line_says(ASK, user=user)
+        city.work()
+    other = city.case(OTHER)
+    ticks = {"also": f"{other.id}:{other.version}", "keep_open": "1"}
+    html = desk.post(city.case(), "second", {**desk.form(city.case()), **ticks, "want": "easy"}).text
+    assert f'name="also" value="{ticks["also"]}" checked' in html
+    assert 'name="keep_open" value="1" checked' in html
+
+
 def test_it_can_be_taken_away_again(city: City, desk: Desk) -> None:
     form, _ = _with(city, desk, _asked(city, desk), "easy")
     form, html = _with(city, desk, form, "")
