@@ -1,6 +1,6 @@
 """The command line. Files or ``-`` in, JSON Lines out on stdout, messages on stderr.
 
-Exit codes: 0 done, 1 some lines or checks failed, 2 wrong use, 3 something needed is missing.
+Exit codes: 0 done, 1 some lines or checks failed, 2 wrong use, 3 something needed is missing or unusable.
 """
 
 import json
@@ -39,7 +39,29 @@ def _fail(why: str) -> NoReturn:
     raise SystemExit(MISSING)
 
 
-@click.group()
+class _Commands(click.Group):
+    """Each of our own errors says in one line what a person must mend; a traceback would hide it."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
+        from bot.city import BadCityFile
+        from bot.errors import BotError
+        from classifiers.errors import ClassifierError
+        from responders.errors import ResponderError
+
+        try:
+            return super().invoke(ctx)
+        except (BadCityFile, BotError, ClassifierError, ResponderError) as reason:
+            _fail(f"中止しました。{_in_one_line(reason)}")
+
+
+def _in_one_line(reason: Exception) -> str:
+    """A parser's complaint in it may have several."""
+    said = getattr(reason, "message_ja", "")
+    detail = " ".join(str(reason).split())
+    return f"{said}({detail})" if said and said != detail else detail
+
+
+@click.group(cls=_Commands)
 @click.version_option(package_name="madoguchi")
 def main() -> None:
     """Madoguchi (窓口): a city hall answers its citizens; a person approves every reply."""
@@ -55,15 +77,10 @@ def setup(demo: bool) -> None:
 
     Example: madoguchi setup --demo
     """
-    from bot.city import BadCityFile
     from bot.install import install
 
     logging.getLogger().setLevel(logging.WARNING)
-
-    try:
-        install(_settings(), demo=demo)
-    except BadCityFile as wrong:
-        _fail(str(wrong))
+    install(_settings(), demo=demo)
 
 
 @main.command()

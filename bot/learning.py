@@ -41,7 +41,7 @@ from bot.models import (
 from bot.privacy import nameless
 from bot.settings import Settings
 from classifiers.artefact import MANIFEST, read_manifest
-from classifiers.dataset import read_lines
+from classifiers.dataset import INQUIRIES, load_emergencies, load_labels, load_split, read_lines
 from classifiers.department import DepartmentClassifier, Prediction
 from classifiers.errors import ClassifierError, ModelNotLoaded
 from classifiers.language import detect
@@ -198,14 +198,13 @@ def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
             successors = successors_today(session)
         name = f"{now():%Y%m%d-%H%M%S}"
         folder = settings.data_dir / "models" / name
-        shutil.copy(settings.city_dir / "departments.yaml", data)
-        shutil.copytree(settings.city_dir / "inquiries", data / "inquiries")
-        learnt = add_cases(data / "inquiries" / "train.jsonl", released)
+        copy_authored(settings.city_dir, data)
+        learnt = add_cases(data / INQUIRIES / "train.jsonl", released)
         if successors:
-            label_as_of_today(data / "inquiries", successors)
+            label_as_of_today(data / INQUIRIES, successors)
         train(folder, data, settings.backbone)
     against = identity(champion)  # before the comparison: the set-up may put another model there meanwhile
-    metrics = compare(champion, folder, settings.city_dir / "inquiries" / "test.jsonl", successors)
+    metrics = compare(champion, folder, settings.city_dir / INQUIRIES / "test.jsonl", successors)
     metrics["against"] = against
     row = RoutingModel(folder=name, status=ModelStatus.challenger, examples=learnt, metrics=metrics)
     with transaction(engine) as session:
@@ -262,6 +261,23 @@ def clear_refused(settings: Settings, engine: Engine) -> None:
                     session, actor="system:cli", action="clear_model", subject=f"model:{row.folder}",
                     screen="cli",
                 )  # fmt: skip
+
+
+def copy_authored(city_dir: Path, folder: Path) -> None:
+    """The city's authored messages, read through first: after the training is too late to complain.
+
+    Raises:
+        BadDataset: A file is missing, or a line of it is unusable.
+    """
+    from classifiers.evaluate import load_cases
+
+    labels = load_labels(city_dir)
+    for split in ("train", "valid"):
+        load_split(city_dir, split, labels)
+        load_emergencies(city_dir, split)
+    load_cases(city_dir / INQUIRIES / "test.jsonl")
+    shutil.copy(city_dir / "departments.yaml", folder)
+    shutil.copytree(city_dir / INQUIRIES, folder / INQUIRIES)
 
 
 def add_cases(path: Path, released: Sequence[TrainingExample]) -> int:

@@ -17,28 +17,35 @@ class ClassifierError(Exception):
 
     status = 500
     """HTTP status for whoever renders this error."""
+    message_ja = "振り分けモデルを扱えません。"
+    """The same for whoever reads it."""
 
 
 class EmptyText(ClassifierError):
     """The message holds no visible character."""
 
     status = 422
+    message_ja = "文面が空です。"
 
 
 class ModelNotLoaded(ClassifierError):
     """The model folder is missing, incomplete, or its hashes do not match its manifest."""
 
     status = 503
+    message_ja = "モデルのファイルがないか、壊れています。"
 
 
 class BackboneUnavailable(ClassifierError):
     """The pretrained encoder is not reachable, not the pinned file, or of an unusable kind."""
 
     status = 503
+    message_ja = "学習の元になるエンコーダーを用意できません。"
 
 
 class BadDataset(ClassifierError):
     """A line of a data file cannot be used."""
+
+    message_ja = "データのファイルに、使えないところがあります。"
 
     def __init__(self, path: Path, line: int, reason: str) -> None:
         """Remember where the fault is.

@@ -45,16 +45,22 @@ def load_cases(path: Path) -> list[Case]:
     """Read {"text","department"} or {"text","accepted":[...]} lines, perhaps with "also" and "language".
 
     Raises:
-        BadDataset: A line is not of either form.
+        BadDataset: A line is not of either form, or there is none.
     """
+    try:
+        lines = read_lines(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadDataset(path, 0, str(error)) from error
     cases = []
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
             accepted = tuple(row["accepted"] if "accepted" in row else [row["department"]])
             cases.append(Case(row["text"], accepted, row.get("also", ""), row.get("language", "ja")))
         except (ValueError, KeyError, TypeError) as error:
             raise BadDataset(path, number, str(error)) from error
+    if not cases:
+        raise BadDataset(path, 0, "no messages")
     return cases
 
 

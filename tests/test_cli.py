@@ -97,6 +97,48 @@ def test_a_frame_that_cannot_be_filled_in_stops_the_set_up_with_one_clear_line(
     assert f"{path}: {complaint}" in done.output
 
 
+@pytest.mark.parametrize(
+    ("broken", "command"),
+    [
+        ("inquiries/train.jsonl", ["train", "--out", "OUT"]),
+        ("inquiries/train.jsonl", ["train", "--from-cases"]),
+        ("inquiries/test.jsonl", ["train", "--from-cases"]),
+        ("inquiries/test.jsonl", ["evaluate", "routing"]),
+        ("evaluation/drafts.jsonl", ["evaluate", "search"]),
+        ("evaluation/drafts.jsonl", ["evaluate", "drafts", "--template"]),
+        ("knowledge/broken.md", ["knowledge", "ticks"]),
+    ],
+)
+def test_what_no_command_can_use_is_named_in_one_line(
+    sqlite_url: str, tmp_path: Path, broken: str, command: list[str]
+) -> None:
+    city = tmp_path / "city"
+    shutil.copytree(DATA, city)
+    (city / broken).write_text("{broken\n", "utf-8")
+    environment = {
+        "MADOGUCHI_SECRET_KEY": "x" * 32,
+        "MADOGUCHI_DATA_DIR": str(tmp_path),
+        "MADOGUCHI_DATABASE_URL": sqlite_url,
+        "MADOGUCHI_CITY_DIR": str(city),
+        "MADOGUCHI_CLASSIFIER_DIR": str(ROOT / "var/classifier"),
+    }
+    whole = [str(tmp_path / "out") if one == "OUT" else one for one in command]
+    done = CliRunner().invoke(main, whole, env=environment)
+    assert done.exit_code == 3, done.exception
+    [line] = [one for one in done.stderr.splitlines() if "madoguchi: " in one]
+    assert line.startswith("madoguchi: 中止しました。")
+    assert f"{city / broken}:1: " in line
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\n"])
+def test_a_set_without_a_readable_message_is_named_too(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "set.jsonl"
+    path.write_bytes(content)
+    done = _run("evaluate", "routing", "--data", str(path), folder=tmp_path)
+    assert (done.returncode, done.stderr.decode().count("Traceback")) == (3, 0)
+    assert f"{path}:0: " in done.stderr.decode()
+
+
 def test_drafts_are_not_quietly_measured_without_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.supervisor.LLM_PORT", free_port())  # the product may be running here
     environment = {"MADOGUCHI_SECRET_KEY": "x" * 32, "MADOGUCHI_LLM_BASE_URL": ""}

@@ -25,6 +25,7 @@ from bot.models import (
 )
 from classifiers.artefact import read_manifest
 from classifiers.dataset import load_labels, load_split
+from classifiers.errors import BadDataset
 from classifiers.evaluate import load_cases
 from tests.city import USER, City
 
@@ -123,7 +124,7 @@ def test_what_a_killed_training_left_of_the_citizens_words_goes_when_the_next_on
     assert folder.stat().st_mode & 0o777 == 0o700
     half_made = city.settings.data_dir / "models" / ".20260401-000000.abc"
     half_made.mkdir(parents=True)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(BadDataset):
         learning.train_challenger(
             city.settings.model_copy(update={"city_dir": tmp_path / "none"}), city.engine
         )
@@ -143,7 +144,7 @@ def test_the_next_training_clears_what_was_refused_and_nothing_that_may_route_ag
             session.add(RoutingModel(folder=status, status=status, examples=1, metrics={}))
     settings = city.settings.model_copy(update={"city_dir": tmp_path / "none"})
     for _ in range(2):
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(BadDataset):
             learning.train_challenger(settings, city.engine)
     left = {path.name for path in (city.settings.data_dir / "models").iterdir()}
     assert left == {"retired", "champion", "challenger"}
