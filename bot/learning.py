@@ -53,6 +53,8 @@ MAX_LOSS_OF_LANGUAGES = 0.02
 """Of the mean accuracy over the other languages: one language alone has too few test messages."""
 FINISHED = (InquiryStatus.answered, InquiryStatus.closed)
 REFRESH_SECONDS = 10.0
+TRAINING = "training"
+"""Where in the data folder a training's messages lie while it reads them."""
 MODEL_NAME = 12
 """Characters of a model's version that name it beside a prediction."""
 
@@ -187,51 +189,64 @@ def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
     Raises:
         ClassifierError: The data or a model is unusable.
     """
-    from classifiers.train import train
-
-    with _alone(settings.data_dir) as data:
+    with _alone(settings.data_dir):
         clear_refused(settings, engine)
         with reading(engine) as session:
             used = select(TrainingExample).where(col(TrainingExample.used).is_(True))
             released = session.exec(used).all()
             champion = champion_folder(session, settings)
             successors = successors_today(session)
-        name = f"{now():%Y%m%d-%H%M%S}"
-        folder = settings.data_dir / "models" / name
+        models, name = settings.data_dir / "models", f"{now():%Y%m%d-%H%M%S}"
+        hidden = models / f".{name}"  # until a row tells of it: left behind, it goes with the next training
+        learnt = _train(hidden, settings, released, successors)
+        against = identity(champion)  # before it is compared: the set-up may put another there meanwhile
+        metrics = compare(champion, hidden, settings.city_dir / INQUIRIES / "test.jsonl", successors)
+        metrics["against"] = against
+        row = RoutingModel(folder=name, status=ModelStatus.challenger, examples=learnt, metrics=metrics)
+        with transaction(engine) as session:
+            enter(session, row)
+        hidden.rename(models / name)
+    return row
+
+
+@contextmanager
+def _alone(data_dir: Path) -> Iterator[None]:
+    """One training at a time on this machine: another one waits for its turn.
+
+    Citizens wrote what it reads: what a killed one left of it, or among the models without a row, goes first.
+    """
+    import fcntl
+
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "training.lock").open("w") as turn:
+        log.info("training as soon as no other one runs on this machine")
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        for left in (data_dir / TRAINING, *(data_dir / "models").glob(".*")):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+
+
+def _train(
+    folder: Path, settings: Settings, released: Sequence[TrainingExample], successors: Mapping[str, str]
+) -> int:
+    """Train into a folder; what is read for it lies beside it only for so long.
+
+    Returns:
+        From how many cases it learnt.
+    """
+    from classifiers.train import train
+
+    data = settings.data_dir / TRAINING
+    data.mkdir(mode=0o700)
+    try:
         copy_authored(settings.city_dir, data)
         learnt = add_cases(data / INQUIRIES / "train.jsonl", released)
         if successors:
             label_as_of_today(data / INQUIRIES, successors)
         train(folder, data, settings.backbone)
-    against = identity(champion)  # before the comparison: the set-up may put another model there meanwhile
-    metrics = compare(champion, folder, settings.city_dir / INQUIRIES / "test.jsonl", successors)
-    metrics["against"] = against
-    row = RoutingModel(folder=name, status=ModelStatus.challenger, examples=learnt, metrics=metrics)
-    with transaction(engine) as session:
-        enter(session, row)
-    return row
-
-
-@contextmanager
-def _alone(data_dir: Path) -> Iterator[Path]:
-    """An empty folder for what one training reads; another one on this machine waits for its turn.
-
-    Citizens wrote it: what a killed training left here, or half made among the models, goes first.
-    """
-    import fcntl
-
-    data_dir.mkdir(parents=True, exist_ok=True)
-    folder = data_dir / "training"
-    with (data_dir / "training.lock").open("w") as turn:
-        log.info("training as soon as no other one runs on this machine")
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        for left in (folder, *(data_dir / "models").glob(".*")):
-            shutil.rmtree(left, ignore_errors=True)
-        folder.mkdir(mode=0o700)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder)
+    finally:
+        shutil.rmtree(data)
+    return learnt
 
 
 def enter(session: Session, row: RoutingModel) -> None:

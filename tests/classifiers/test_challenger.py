@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -104,22 +106,30 @@ def test_two_matters_of_departments_that_became_one_are_one_matter(data_dir: Pat
     assert {one.department for one in before} - {one.department for one in after} == {"waste"}
 
 
+@contextmanager
+def _training(city: City, data_dir: Path, hub: Path, cache: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`madoguchi train --from-cases` as a process of its own, killed at the end."""
+    environment = {
+        "MADOGUCHI_SECRET_KEY": "x" * 32, "MADOGUCHI_DATABASE_URL": city.url,
+        "MADOGUCHI_DATA_DIR": str(city.settings.data_dir), "MADOGUCHI_CITY_DIR": str(data_dir),
+        "MADOGUCHI_CLASSIFIER_DIR": str(city.settings.classifier_dir),
+        "MADOGUCHI_BACKBONE": str(hub), "XDG_CACHE_HOME": str(cache),
+    }  # fmt: skip
+    command = [sys.executable, "-c", "from bot.cli import main; main()", "train", "--from-cases"]
+    with subprocess.Popen(command, env=os.environ | environment) as training:
+        yield training
+        training.kill()
+
+
 def test_what_a_killed_training_left_of_the_citizens_words_goes_when_the_next_one_starts(
     city: City, data_dir: Path, tiny_hub: Path, tmp_path: Path
 ) -> None:
     _release(city, LESSON, "tax")
-    environment = {
-        "MADOGUCHI_SECRET_KEY": "x" * 32, "MADOGUCHI_DATABASE_URL": city.url,
-        "MADOGUCHI_DATA_DIR": str(city.settings.data_dir), "MADOGUCHI_CITY_DIR": str(data_dir),
-        "MADOGUCHI_BACKBONE": str(tiny_hub), "XDG_CACHE_HOME": str(tmp_path / "cache"),
-    }  # fmt: skip
-    command = [sys.executable, "-c", "from bot.cli import main; main()", "train", "--from-cases"]
     folder = city.settings.data_dir / "training"
     words = folder / "inquiries" / "train.jsonl"
-    with subprocess.Popen(command, env=os.environ | environment) as training:
+    with _training(city, data_dir, tiny_hub, tmp_path / "cache") as training:
         while training.poll() is None and not (words.is_file() and LESSON.encode() in words.read_bytes()):
             time.sleep(0.01)
-        training.kill()
     assert words.is_file()
     assert folder.stat().st_mode & 0o777 == 0o700
     half_made = city.settings.data_dir / "models" / ".20260401-000000.abc"
@@ -130,6 +140,30 @@ def test_what_a_killed_training_left_of_the_citizens_words_goes_when_the_next_on
         )
     assert not folder.exists()
     assert not half_made.exists()
+
+
+def _trained_to_the_end(models: Path) -> bool:
+    """One is there that the training has written; while it writes, there is more behind the name."""
+    made = [one for one in models.glob("*") if len(one.name.lstrip(".")) == len("20260401-000000")]
+    return any((one / "manifest.json").is_file() for one in made)
+
+
+def test_a_model_that_was_never_compared_to_the_end_goes_when_the_next_training_starts(
+    city: City, data_dir: Path, tiny_hub: Path, tmp_path: Path
+) -> None:
+    _release(city, LESSON, "tax")
+    models = city.settings.data_dir / "models"
+    with _training(city, data_dir, tiny_hub, tmp_path / "cache") as training:
+        while training.poll() is None and not _trained_to_the_end(models):
+            time.sleep(0.01)
+    assert _trained_to_the_end(models)
+    assert city.all(RoutingModel) == []
+    assert not (city.settings.data_dir / "training").exists()
+    with pytest.raises(BadDataset):
+        learning.train_challenger(
+            city.settings.model_copy(update={"city_dir": tmp_path / "none"}), city.engine
+        )
+    assert list(models.iterdir()) == []
 
 
 def test_the_next_training_clears_what_was_refused_and_nothing_that_may_route_again(
