@@ -202,7 +202,9 @@ def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
         against = identity(champion)  # before it is compared: the set-up may put another there meanwhile
         metrics = compare(champion, hidden, settings.city_dir / INQUIRIES / "test.jsonl", successors)
         metrics["against"] = against
-        row = RoutingModel(folder=name, status=ModelStatus.challenger, examples=learnt, metrics=metrics)
+        row = RoutingModel(
+            folder=name, status=ModelStatus.challenger, examples=len(learnt), lessons=learnt, metrics=metrics
+        )
         with transaction(engine) as session:
             enter(session, row)
         hidden.rename(models / name)
@@ -228,11 +230,11 @@ def _alone(data_dir: Path) -> Iterator[None]:
 
 def _train(
     folder: Path, settings: Settings, released: Sequence[TrainingExample], successors: Mapping[str, str]
-) -> int:
+) -> list[str]:
     """Train into a folder; what is read for it lies beside it only for so long.
 
     Returns:
-        From how many cases it learnt.
+        What `add_cases` says.
     """
     from classifiers.train import train
 
@@ -295,27 +297,28 @@ def copy_authored(city_dir: Path, folder: Path) -> None:
     shutil.copytree(city_dir / INQUIRIES, folder / INQUIRIES)
 
 
-def add_cases(path: Path, released: Sequence[TrainingExample]) -> int:
+def add_cases(path: Path, released: Sequence[TrainingExample]) -> list[str]:
     """Write released cases below the authored messages, unless the same words stand there already.
 
     Nor what stands in the sets beside it: the model would be asked what it was told.
 
     Returns:
-        How many were new: from so many cases the model learns.
+        Ids of those that were new: from these the model learns.
     """
     lines = [line for file in path.parent.glob("*.jsonl") for line in read_lines(file)]
     known = {json.loads(line)["text"] for line in lines if line.strip()}
-    before = len(known)
+    learnt = []
     with path.open("a", encoding="utf-8") as file:
         for example in released:
             if example.text.strip() and example.text not in known:
                 known.add(example.text)
+                learnt.append(str(example.id))
                 label = example.belongs_to or example.department_id
                 row = {"id": f"case-{example.id}", "text": example.text, "department": label}
                 if (language := detect(example.text)) != "ja":
                     row["language"] = language
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    return len(known) - before
+    return learnt
 
 
 def successors_today(session: Session) -> dict[str, str]:
@@ -415,6 +418,19 @@ def listed(session: Session, newest: int = 10) -> list[RoutingModel]:
     counting = filter(None, (_with_status(session, status) for status in statuses))
     rows = {row.id: row for row in (*session.exec(query), *counting)}
     return sorted(rows.values(), key=lambda row: row.created_at, reverse=True)
+
+
+def taken_back(session: Session, models: Sequence[RoutingModel]) -> dict[UUID, int]:
+    """How many of the cases that each model learnt its citizens have taken back since; those that may route.
+
+    Not of one whose cases were not recorded yet.
+    """
+    left = {str(one) for one in session.exec(select(TrainingExample.id))}
+    return {
+        row.id: len(set(row.lessons) - left)
+        for row in models
+        if row.status != ModelStatus.refused and len(row.lessons) == row.examples
+    }
 
 
 def _with_status(session: Session, status: ModelStatus) -> RoutingModel | None:

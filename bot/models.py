@@ -330,6 +330,8 @@ class RoutingModel(SQLModel, table=True):
     status: ModelStatus = _enum(index=True)
     examples: int
     """How many lessons from cases it learnt from."""
+    lessons: list[str] = _json(list)
+    """Ids of their `TrainingExample`: one that is gone was taken back. Empty before they were recorded."""
     metrics: dict[str, Any] = _json(dict)
     """The comparison with the champion of its day."""
     created_at: datetime = _time()

@@ -5,7 +5,8 @@ from alembic import command
 from sqlmodel import Session, col, select
 
 from bot.db import alembic_config, make_engine, reading, transaction
-from bot.models import KnowledgePassage
+from bot.learning import taken_back
+from bot.models import KnowledgePassage, ModelStatus, RoutingModel
 
 
 def test_articles_of_an_older_database_get_how_they_begin(database_url: str) -> None:
@@ -19,9 +20,23 @@ def test_articles_of_an_older_database_get_how_they_begin(database_url: str) -> 
         session.execute(sa.delete(KnowledgePassage).where(col(KnowledgePassage.ordinal) < 0))
         session.execute(sa.update(KnowledgePassage).values(vector=b"1"))
         session.execute(sa.text("UPDATE alembic_version SET version_num = '0017'"))
-    command.upgrade(alembic_config(database_url), "head")
+    command.upgrade(alembic_config(database_url), "0018")
     with reading(engine) as session:
         assert passages(session) == before
         rows = session.exec(select(KnowledgePassage))
         assert all((row.vector is None) == (row.ordinal <= 0) for row in rows)
+    engine.dispose()
+
+
+def test_nothing_is_said_of_the_cases_of_a_model_from_before_they_were_recorded(database_url: str) -> None:
+    engine = make_engine(database_url)
+    with transaction(engine) as session:
+        session.add(RoutingModel(folder="old", status=ModelStatus.champion, examples=3))
+        session.flush()
+        session.execute(sa.text("ALTER TABLE routingmodel DROP COLUMN lessons"))
+        session.execute(sa.text("UPDATE alembic_version SET version_num = '0018'"))
+    command.upgrade(alembic_config(database_url), "head")
+    with reading(engine) as session:
+        [row] = session.exec(select(RoutingModel)).all()
+        assert (row.lessons, taken_back(session, [row])) == ([], {})
     engine.dispose()

@@ -128,6 +128,7 @@ def routing(
     """How well the routing serves each department, what it could learn, and which model routes."""
     zone = request.app.state.city.calendar.zone
     report = monitoring.examine(session, settings, now().astimezone(zone).date())
+    models = learning.listed(session)
     return page(
         "routing.html",
         **frame_values(session, signed_in),
@@ -135,7 +136,8 @@ def routing(
         pictures=monitoring.pictures(report),
         lessons=learning.lessons(session),
         ticks=ticks.lessons(session),
-        models=learning.listed(session),
+        models=models,
+        taken_back=learning.taken_back(session, models),
         names=city.department_names(session),
         enough=monitoring.ENOUGH,
         enough_for_drift=monitoring.ENOUGH_FOR_DRIFT,

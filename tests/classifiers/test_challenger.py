@@ -61,6 +61,7 @@ def test_a_challenger_learns_the_released_cases_and_is_compared_with_the_champio
     row = learning.train_challenger(settings, city.engine)
 
     assert (row.examples, row.status) == (1, ModelStatus.challenger)
+    assert row.lessons == [str(example.id) for example in city.all(TrainingExample)]
     words = (settings.data_dir / "models" / row.folder / "known_words.txt").read_text(encoding="utf-8")
     assert "庭木" in words.split()
     assert "庭木" not in (trained / "known_words.txt").read_text(encoding="utf-8").split()
@@ -197,7 +198,7 @@ def test_a_lesson_with_any_end_of_line_in_it_stays_one_message(
         inquiry_id=uuid4(), text=text, department_id="tax", used=True, authorised_by=uuid4()
     )
     # the second time it reads what it wrote, and knows the words
-    assert [learning.add_cases(file, [lesson]) for _ in range(2)] == [1, 0]
+    assert [learning.add_cases(file, [lesson]) for _ in range(2)] == [[str(lesson.id)], []]
     assert [e.text for e in load_split(folder, "train", load_labels(folder))].count(text) == 1
     assert load_cases(file)[-1].text == text
 

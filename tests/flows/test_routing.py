@@ -248,6 +248,31 @@ def test_a_corrected_case_becomes_a_lesson_only_with_a_supervisor_and_without_pe
     assert city.all(TrainingExample) == []
 
 
+def test_a_model_tells_how_many_of_its_cases_were_taken_back_since(
+    city: City, challenger: RoutingModel
+) -> None:
+    event = city.line.text(USER, GARBAGE)
+    city.webhook(city.line.body(event))
+    city.work()
+    case, desk = city.case(), city.hire("uketsuke")
+    boss = city.hire("kakaricho", role=Role.supervisor)
+    _transfer(city, desk, case, "general_affairs")
+    _answer(desk, _case(city, case.id))
+    assert _release(city, boss, case) == 303
+    [example] = city.all(TrainingExample)
+    with transaction(city.engine) as session:
+        row = session.get_one(RoutingModel, challenger.id)
+        row.examples, row.lessons = 1, [str(example.id)]
+    assert "うち取消し" not in boss.page("/supervise/routing")
+
+    city.webhook(city.line.body(_unsend(city, event)))
+    page = boss.page("/supervise/routing")
+    assert '<td>1件 <span class="tag bad">うち取消し1件</span></td>' in page
+    assert "学習し直してください" in page
+    boss.client.post(f"/supervise/routing/models/{challenger.id}/refuse", data={"csrf": boss.csrf})
+    assert "うち取消し" not in boss.page("/supervise/routing")
+
+
 def test_nobody_releases_words_that_came_after_the_page_was_opened(city: City) -> None:
     city.line_says(GARBAGE)
     city.work()
