@@ -252,7 +252,7 @@ def draft(file: IO[bytes]) -> None:
     index = writer.knowledge.index()
     today = datetime.now(UTC).astimezone(writer.zone).date()
     settings = _settings()
-    routed = load_routed(settings, _champion(settings))
+    routed = load_routed(settings, *_routing(settings))
 
     def answer(text: str) -> dict[str, Any]:
         departments = routed(text) if routed else None
@@ -503,7 +503,8 @@ def evaluate_search(queries: Path | None, knowledge: Path | None) -> None:
     from bot.evaluation import search as run
 
     settings = _settings()
-    click.echo(json.dumps(run(settings, queries, knowledge, _champion(settings)), ensure_ascii=False))
+    found = run(settings, queries, knowledge, *_routing(settings))
+    click.echo(json.dumps(found, ensure_ascii=False))
 
 
 @evaluate.command("drafts")
@@ -528,16 +529,17 @@ def evaluate_drafts(template: bool, sample: bool, mode: str, limit: int | None) 
         settings = settings.model_copy(update={"llm_base_url": ""})
     zone = load_calendar(settings.city_dir / "calendar.yaml").zone
     today = datetime.now(UTC).astimezone(zone).date()
+    _, successors = _routing(settings)
     if mode == "answer":
         try:
-            found = answers(settings, today, limit)
+            found = answers(settings, today, successors, limit)
         except LookupError as reason:
             _fail(str(reason))
         click.echo(json.dumps(found, ensure_ascii=False))
         raise SystemExit(0 if limit or keep_answers(settings, found) else 1)
     if not template and not settings.llm_base_url:
         _fail("no model answers: start the product, set MADOGUCHI_LLM_BASE_URL, or measure with --template")
-    report = run(settings, today)
+    report = run(settings, today, successors)
     shown = report["sample"] if sample else report
     click.echo(json.dumps(shown, ensure_ascii=False, indent=1 if sample else None))
 

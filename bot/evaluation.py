@@ -9,10 +9,12 @@ to ``responders/weights.json``: the same result every time. With ``--reader`` it
 import hashlib
 import json
 import sys
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import yaml
 
@@ -36,7 +38,11 @@ LEXICAL = 920
 
 
 def search(
-    settings: Settings, queries: Path | None, knowledge: Path | None, classifier: Path
+    settings: Settings,
+    queries: Path | None,
+    knowledge: Path | None,
+    classifier: Path,
+    successors: Mapping[str, str],
 ) -> dict[str, Any]:
     """Search quality in one table; default: the authored questions over the city's articles.
 
@@ -45,24 +51,26 @@ def search(
         queries: Judged queries, see `responders.evaluate.load_judged`.
         knowledge: Articles as `madoguchi knowledge import` takes them.
         classifier: Folder of the model that routes.
+        successors: See `bot.organisation.successors`: both the files' articles and what the model says of a
+            query count for who took over, as on the console.
     """
-    passages, index = city_index(settings, knowledge)
+    passages, index = city_index(settings, knowledge, successors)
     plain = services.load_encoder(services.plain_encoder_dir(settings))
     asked = (
         measures.load_judged(queries)
         if queries
         else measures.queries_of(measures.load_cases(_cases(settings)))
     )
-    routed = services.load_routed(settings, classifier)
+    routed = services.load_routed(settings, classifier, successors)
     table = measures.evaluate_search(asked, passages, index, plain.embed if plain else None, routed)
     return {"queries": len(asked), "passages": len(passages), **table}
 
 
-def drafts(settings: Settings, today: date) -> dict[str, Any]:
-    """The whole pipeline on the authored questions, with the configured model."""
-    _, index = city_index(settings)
+def drafts(settings: Settings, today: date, successors: Mapping[str, str]) -> dict[str, Any]:
+    """The whole pipeline on the authored questions, with the configured model; departments as in `search`."""
+    _, index = city_index(settings, successors=successors)
     return measures.evaluate_drafts(
-        measures.load_cases(_cases(settings)),
+        _as_of_today(measures.load_cases(_cases(settings)), successors),
         index,
         llm=services.load_llm(settings),
         register=register(settings),
@@ -70,12 +78,15 @@ def drafts(settings: Settings, today: date) -> dict[str, Any]:
     )
 
 
-def answers(settings: Settings, today: date, limit: int | None = None) -> dict[str, Any]:
+def answers(
+    settings: Settings, today: date, successors: Mapping[str, str], limit: int | None = None
+) -> dict[str, Any]:
     """The configured model in answer mode on the authored questions and attacks.
 
     Args:
         settings: Name the city and the model.
         today: Decides which articles are valid.
+        successors: As in `search`.
         limit: Only so many questions, and 10 attacks; None: all, as a decision needs it.
 
     Raises:
@@ -84,10 +95,10 @@ def answers(settings: Settings, today: date, limit: int | None = None) -> dict[s
     llm = services.load_llm(settings)
     if llm is None:
         raise LookupError("no model: set MADOGUCHI_LLM_BASE_URL, or start the product")
-    _, index = city_index(settings)
+    _, index = city_index(settings, successors=successors)
     step = 1 if limit is None else max(1, 150 // limit)
     found = measures.evaluate_answers(
-        measures.load_cases(_cases(settings))[::step],
+        _as_of_today(measures.load_cases(_cases(settings)), successors)[::step],
         measures.load_attacks(settings.city_dir / "evaluation" / "attacks.jsonl")[
             :: 1 if limit is None else 5
         ],
@@ -129,9 +140,19 @@ def _cases(settings: Settings) -> Path:
     return settings.city_dir / "evaluation" / "drafts.jsonl"
 
 
-def city_index(settings: Settings, knowledge: Path | None = None) -> tuple[list[Passage], Index]:
+def city_index(
+    settings: Settings, knowledge: Path | None = None, successors: Mapping[str, str] = MappingProxyType({})
+) -> tuple[list[Passage], Index]:
     """Passages and index of the city's articles, or of those in a folder or JSONL, made from the files."""
-    return _indexed(settings, _passages(knowledge or settings.city_dir / "knowledge"))
+    passages = _passages(knowledge or settings.city_dir / "knowledge")
+    return _indexed(settings, _as_of_today(passages, successors))
+
+
+_Row = TypeVar("_Row", Passage, measures.Case)
+
+
+def _as_of_today(rows: list[_Row], successors: Mapping[str, str]) -> list[_Row]:
+    return [replace(row, department=successors.get(row.department, row.department)) for row in rows]
 
 
 def _passages(path: Path) -> list[Passage]:

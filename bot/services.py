@@ -54,8 +54,16 @@ def load_classifier(settings: Settings, engine: Engine) -> LiveClassifier:
     return live
 
 
-def load_routed(settings: Settings, folder: Path) -> Callable[[str], Mapping[str, float]] | None:
-    """A message to the chance of each department, as drafting would know it; None: no classifier there."""
+def load_routed(
+    settings: Settings, folder: Path, successors: Mapping[str, str]
+) -> Callable[[str], Mapping[str, float]] | None:
+    """A message to the chance of each department, as drafting would know it; None: no classifier there.
+
+    Args:
+        settings: Say how sure it must be.
+        folder: Where the model lies.
+        successors: See `bot.organisation.successors`; articles have gone with their department.
+    """
     try:
         classifier = DepartmentClassifier(folder, coverage=settings.routing_coverage)
     except ClassifierError as reason:
@@ -64,7 +72,7 @@ def load_routed(settings: Settings, folder: Path) -> Callable[[str], Mapping[str
 
     def routed(text: str) -> Mapping[str, float]:
         try:
-            found = classifier.predict(text)
+            found = classifier.predict(text).as_of_today(successors)
         except EmptyText:
             return {}
         if found.abstained:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,6 +58,30 @@ class Prediction:
     """The model is certain that there is none: less likely than in any emergency it was calibrated on."""
     also: str = ""
     """The department of a second matter in the same message; "" when there is one matter."""
+
+    def as_of_today(self, owners: Mapping[str, str]) -> Prediction:
+        """What it means once departments have become one, or go by another id: as `bot.triage` takes it.
+
+        Args:
+            owners: Departments that have ended, and who took over.
+        """
+        shares: dict[str, float] = {}
+        for label, share in self.probabilities.items():
+            owner = owners.get(label, label)
+            shares[owner] = shares.get(owner, 0.0) + share
+        members = tuple(dict.fromkeys(owners.get(label, label) for label in self.set))
+        became_one = self.department == FRONT_DESK and len(members) == 1 < len(self.set)
+        department = members[0] if became_one else owners.get(self.department, self.department)
+        also = owners.get(self.also, self.also)
+        return replace(
+            self,
+            department=department,
+            confidence=max(self.confidence, *shares.values()) if self.set else self.confidence,
+            probabilities=dict(sorted(shares.items(), key=lambda pair: -pair[1])),
+            set=members,
+            abstained=self.abstained and not became_one,
+            also="" if also == department else also,
+        )
 
 
 @dataclass(frozen=True, slots=True)

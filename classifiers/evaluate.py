@@ -103,7 +103,7 @@ def evaluate(
     everything = [_asked_today(case, owners) for case in load_cases(test_path)]
     told = classifier.predict_many([c.text for c in everything])
     labels = _today(classifier.labels, owners)
-    found = dict(zip(everything, (_told_today(one, owners) for one in told), strict=True))
+    found = dict(zip(everything, (one.as_of_today(owners) for one in told), strict=True))
     cases = [case for case in everything if not case.also and case.language == "ja"]
     predictions = [found[case] for case in cases]
     table = {
@@ -129,22 +129,6 @@ def _today(labels: Iterable[str], owners: Mapping[str, str]) -> tuple[str, ...]:
 def _asked_today(case: Case, owners: Mapping[str, str]) -> Case:
     accepted, also = _today(case.accepted, owners), owners.get(case.also, case.also)
     return replace(case, accepted=accepted, also="" if also in accepted else also)
-
-
-def _told_today(prediction: Prediction, owners: Mapping[str, str]) -> Prediction:
-    """What it means once departments have become one, or go by another id."""
-    shares: dict[str, float] = {}
-    for label, share in prediction.probabilities.items():
-        owner = owners.get(label, label)
-        shares[owner] = shares.get(owner, 0.0) + share
-    department, also = (owners.get(label, label) for label in (prediction.department, prediction.also))
-    return replace(
-        prediction,
-        department=department,
-        probabilities=dict(sorted(shares.items(), key=lambda pair: -pair[1])),
-        set=_today(prediction.set, owners),
-        also="" if also == department else also,
-    )
 
 
 def _languages(found: dict[Case, Prediction]) -> dict[str, dict[str, float]]:

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ from click.testing import CliRunner
 from sqlmodel import col, select
 
 from bot.cli import main
-from bot.db import make_engine, reading
+from bot.db import make_engine, now, reading, transaction
 from bot.install import import_knowledge
 from bot.jsonl import answer_each
-from bot.models import KnowledgeArticle
+from bot.models import Department, KnowledgeArticle
 from bot.settings import Settings
 from tests.conftest import free_port
 
@@ -275,3 +276,22 @@ def test_the_search_is_measured_without_a_database(tmp_path: Path) -> None:
     done = _run("evaluate", "search", *files, stdin=b"", folder=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
     assert json.loads(done.stdout)["ours"]["hit1"] == 1.0
+
+
+def test_the_search_is_measured_with_the_departments_of_today(sqlite_url: str, tmp_path: Path) -> None:
+    engine = make_engine(sqlite_url)
+    with transaction(engine) as session:
+        ended = session.get_one(Department, "roads_parks")
+        ended.valid_to, ended.successor_id = now().date() - timedelta(days=2), "waste_environment"
+    engine.dispose()
+    knowledge, queries = tmp_path / "faq.jsonl", tmp_path / "queries.jsonl"
+    faq = {"question": "粗大ごみの予約", "answer": "粗大ごみの予約は、電話で受け付けます。"}
+    owners = {"1": "tax", "2": "roads_parks"}
+    lines = [json.dumps({**faq, "id": key, "department": owner}) for key, owner in owners.items()]
+    knowledge.write_text("\n".join(lines), "utf-8")
+    query = {"text": "粗大ごみの予約をしたいです", "relevance": {"2": 2}}
+    queries.write_text(json.dumps(query), "utf-8")
+    files = ["--knowledge", str(knowledge), "--queries", str(queries)]
+    done = _run("evaluate", "search", *files, folder=tmp_path)
+    report = json.loads(done.stdout)
+    assert (report["ours"]["hit1"], report["ours_routed"]["hit1"]) == (0.0, 1.0)

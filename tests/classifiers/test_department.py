@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from classifiers.calibrate import sigmoid
-from classifiers.department import FRONT_DESK, SECOND_AT, DepartmentClassifier
+from classifiers.department import FRONT_DESK, SECOND_AT, DepartmentClassifier, Prediction
 from classifiers.errors import EmptyText, ModelNotLoaded
 
 STRANGE = [
@@ -256,9 +256,19 @@ def test_no_folder_at_all(tmp_path: Path) -> None:
 def test_serving_imports_no_training_library(trained: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from classifiers import safety, language, encoder, freshness;"
-        "from classifiers.department import DepartmentClassifier;"
+        "from classifiers.department import DepartmentClassifier, Prediction;"
         f"DepartmentClassifier(Path({str(trained)!r})).predict('ごみ');"
         "print([m for m in ('torch', 'transformers', 'sklearn', 'scipy', 'onnx') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_departments_that_became_one_no_longer_make_the_model_hesitate() -> None:
+    shares = {"tax": 0.5, "water": 0.4, "waste": 0.1}
+    unsure = Prediction("front_desk", 0.5, shares, ("tax", "water"), abstained=True)
+    today = unsure.as_of_today({"water": "tax"})
+    assert (today.department, today.set, today.abstained) == ("tax", ("tax",), False)
+    assert (today.confidence, today.probabilities) == (0.9, {"tax": 0.9, "waste": 0.1})
+    still = unsure.as_of_today({"waste": "tax"})
+    assert (still.department, still.set, still.abstained) == ("front_desk", ("tax", "water"), True)

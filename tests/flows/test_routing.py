@@ -107,16 +107,21 @@ def test_two_matters_become_two_linked_cases_with_one_thread(city: City) -> None
 
 
 def test_the_search_is_told_what_a_new_case_would_know_of_its_department(city: City) -> None:
-    routed = services.load_routed(city.settings, CLASSIFIER)
+    routed = services.load_routed(city.settings, CLASSIFIER, {})
     assert routed is not None
     assert routed(GARBAGE) == {"waste_environment": 1.0}
     assert routed(TWO_MATTERS) == {"water": 1.0, "waste_environment": 1.0}
     assert sum(routed("手続きについて").values()) == pytest.approx(1.0)
     assert routed("") == {}
+    later = services.load_routed(city.settings, CLASSIFIER, {"water": "roads_parks", "tax": "roads_parks"})
+    assert later is not None
+    assert later(TWO_MATTERS) == {"roads_parks": 1.0, "waste_environment": 1.0}
+    assert sum(later("手続きについて").values()) == pytest.approx(1.0)
+    assert not {"water", "tax"} & later("手続きについて").keys()
 
 
 def test_without_a_classifier_the_search_knows_no_department(city: City, tmp_path: Path) -> None:
-    assert services.load_routed(city.settings, tmp_path / "none") is None
+    assert services.load_routed(city.settings, tmp_path / "none", {}) is None
 
 
 def test_taking_the_words_back_takes_both_cases_back(city: City) -> None:
