@@ -153,13 +153,8 @@ def train(out: Path | None, from_cases: bool) -> None:
     click.echo((folder / "metrics.json").read_text())
 
 
-def _champion(settings: Settings) -> Path:
-    """The model that routes: promoted by a supervisor, or the set-up's."""
-    return _routing(settings)[0]
-
-
 def _routing(settings: Settings) -> tuple[Path, dict[str, str]]:
-    """The model that routes, and who took over the departments that have ended."""
+    """The model that routes (a promoted one, or the set-up's), and who took over departments that ended."""
     from sqlalchemy.exc import DBAPIError
 
     from bot.db import reading
@@ -186,13 +181,14 @@ def route(file: IO[bytes]) -> None:
     from classifiers.errors import ClassifierError
 
     settings = _settings()
+    champion, successors = _routing(settings)
     try:
-        classifier = DepartmentClassifier(_champion(settings), coverage=settings.routing_coverage)
+        classifier = DepartmentClassifier(champion, coverage=settings.routing_coverage)
     except ClassifierError as reason:
         _fail(f"no usable classifier ({reason}): run `madoguchi setup`")
 
     def answer(text: str) -> dict[str, Any]:
-        found = classifier.predict(text)
+        found = classifier.predict(text).as_of_today(successors)
         flag = safety.check(text)
         alarm = raises_alarm(flag, found)
         flags = [f"emergency:{flag.kind if flag else 'model'}"] if alarm else []

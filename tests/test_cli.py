@@ -278,12 +278,23 @@ def test_the_search_is_measured_without_a_database(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["ours"]["hit1"] == 1.0
 
 
-def test_the_search_is_measured_with_the_departments_of_today(sqlite_url: str, tmp_path: Path) -> None:
-    engine = make_engine(sqlite_url)
+def _end(url: str, department: str, successor: str) -> None:
+    engine = make_engine(url)
     with transaction(engine) as session:
-        ended = session.get_one(Department, "roads_parks")
-        ended.valid_to, ended.successor_id = now().date() - timedelta(days=2), "waste_environment"
+        ended = session.get_one(Department, department)
+        ended.valid_to, ended.successor_id = now().date() - timedelta(days=2), successor
     engine.dispose()
+
+
+def test_a_message_is_routed_to_who_answers_today(sqlite_url: str, tmp_path: Path) -> None:
+    _end(sqlite_url, "water", "roads_parks")
+    asked = json.dumps({"id": 1, "text": "水道を止めたい"}).encode()
+    [answer] = map(json.loads, _run("route", "-", stdin=asked, folder=tmp_path).stdout.splitlines())
+    assert (answer["department"], answer["set"]) == ("roads_parks", ["roads_parks"])
+
+
+def test_the_search_is_measured_with_the_departments_of_today(sqlite_url: str, tmp_path: Path) -> None:
+    _end(sqlite_url, "roads_parks", "waste_environment")
     knowledge, queries = tmp_path / "faq.jsonl", tmp_path / "queries.jsonl"
     faq = {"question": "粗大ごみの予約", "answer": "粗大ごみの予約は、電話で受け付けます。"}
     owners = {"1": "tax", "2": "roads_parks"}
