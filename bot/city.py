@@ -8,6 +8,7 @@ import yaml
 from sqlmodel import Session, col, select
 
 from bot import audit
+from bot.errors import NotFound
 from bot.models import Department, FixedText
 
 NEEDED_TEXTS = frozenset(
@@ -142,9 +143,10 @@ def switch_drafting(session: Session, department_id: str, *, on: bool, actor: st
     Raises:
         LookupError: No such department.
     """
-    rows = [d for d in departments(session) if department_id in ("all", d.id)]
+    # What a department was on the day it ended has gone to who took over, and stays to be read.
+    rows = [d for d in departments(session) if department_id in ("all", d.id) and not d.passed_on]
     if not rows:
-        raise LookupError(f"no department {department_id!r}")
+        raise NotFound("この課の下書き機能は切り替えられません。画面を更新して確認してください。")
     for department in rows:
         department.drafting_enabled = on
         session.add(department)

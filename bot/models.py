@@ -153,6 +153,8 @@ class Department(SQLModel, table=True):
     successor_id: str | None = Field(default=None, foreign_key="department.id")
     """Who takes over its cases after ``valid_to`` (機構改革)."""
     drafting_enabled: bool = True
+    passed_on: bool = False
+    """It has ended, and a stop of its drafts went to who took over; the switch stays as it was that day."""
 
 
 class Staff(SQLModel, table=True):

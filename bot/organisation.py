@@ -50,12 +50,15 @@ def successors(departments: Mapping[str, Department], today: date) -> dict[str, 
 def reroute(session: Session, today: date, *, drafting: bool) -> int:
     """Move the open cases, the staff and the articles of departments that have ended to those that took over.
 
+    A stop of their drafts first: no case of theirs may get a draft on its way.
+
     Two workers, or a worker and a caseworker, may meet here: each row is locked, and looked at again then.
 
     Returns:
         How many cases moved, `MOST_AT_ONCE` at most; 0 when all have.
     """
     departments = {d.id: d for d in city.departments(session)}
+    _pass_on_stops(session, departments, today)
     left_behind = _left_behind(departments, today).order_by(col(Staff.id))
     for person in session.exec(left_behind.with_for_update(key_share=True)).all():
         before, person.department_id = (
@@ -87,16 +90,46 @@ def reroute(session: Session, today: date, *, drafting: bool) -> int:
     return len(moved)
 
 
+def _pass_on_stops(session: Session, departments: Mapping[str, Department], today: date) -> None:
+    """Once for each: a supervisor may switch the drafts of who took over on again."""
+    unpassed = _unpassed(departments, today).order_by(col(Department.id)).with_for_update(key_share=True)
+    for ended in session.exec(unpassed.execution_options(populate_existing=True)).all():
+        owner, ended.passed_on = departments[responsible(departments, ended.id, today)], True
+        if owner.drafting_enabled and not ended.drafting_enabled:
+            owner.drafting_enabled = False
+            audit.record(
+                session, actor="system:organisation", action="reorganise_drafting_off",
+                subject=f"department:{owner.id}", screen="worker", before=ended.id,
+            )  # fmt: skip
+
+
+def stopped_before(departments: Mapping[str, Department], today: date) -> dict[str, list[str]]:
+    """Names of the departments whose drafts were stopped when they ended, by who took over."""
+    found: dict[str, list[str]] = {}
+    for ended, owner in successors(departments, today).items():
+        if departments[ended].passed_on and not departments[ended].drafting_enabled:
+            found.setdefault(owner, []).append(departments[ended].name)
+    return found
+
+
 def is_due(session: Session, today: date) -> bool:
     """Whether `reroute` has anything to do; a read, so that it may be asked every other second."""
     departments = {d.id: d for d in city.departments(session)}
     return any(
         session.exec(query.limit(1)).first() is not None
         for query in (
+            _unpassed(departments, today),
             _stranded(departments, today),
             _left_behind(departments, today),
             _left_articles(departments, today),
         )
+    )
+
+
+def _unpassed(departments: Mapping[str, Department], today: date) -> SelectOfScalar[Department]:
+    """Ended departments whose switch nobody has looked at yet, but for those that nobody took over."""
+    return select(Department).where(
+        col(Department.id).in_(list(successors(departments, today))), col(Department.passed_on).is_(False)
     )
 
 

@@ -36,6 +36,7 @@ _ACTION_JA = {
     "reorganise": "機構改革による移管",
     "reorganise_staff": "機構改革による職員の異動",
     "reorganise_article": "機構改革による記事の移管",
+    "reorganise_drafting_off": "機構改革による下書き停止の引継ぎ",
     "calm_alarm": "緊急の知らせを自動で取下げ",
     "escalate_alarm": "緊急の確認が遅れ、全員に通知",
     "release_example": "学習データに使うことを承認",

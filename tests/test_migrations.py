@@ -6,7 +6,7 @@ from sqlmodel import Session, col, select
 
 from bot.db import alembic_config, make_engine, reading, transaction
 from bot.learning import taken_back
-from bot.models import KnowledgePassage, ModelStatus, RoutingModel
+from bot.models import Department, KnowledgePassage, ModelStatus, RoutingModel
 
 
 def test_articles_of_an_older_database_get_how_they_begin(database_url: str) -> None:
@@ -35,8 +35,19 @@ def test_nothing_is_said_of_the_cases_of_a_model_from_before_they_were_recorded(
         session.flush()
         session.execute(sa.text("ALTER TABLE routingmodel DROP COLUMN lessons"))
         session.execute(sa.text("UPDATE alembic_version SET version_num = '0018'"))
-    command.upgrade(alembic_config(database_url), "head")
+    command.upgrade(alembic_config(database_url), "0019")
     with reading(engine) as session:
         [row] = session.exec(select(RoutingModel)).all()
         assert (row.lessons, taken_back(session, [row])) == ([], {})
+    engine.dispose()
+
+
+def test_departments_of_an_older_database_have_passed_no_switch_on(database_url: str) -> None:
+    engine = make_engine(database_url)
+    with transaction(engine) as session:
+        session.execute(sa.text("ALTER TABLE department DROP COLUMN passed_on"))
+        session.execute(sa.text("UPDATE alembic_version SET version_num = '0019'"))
+    command.upgrade(alembic_config(database_url), "head")
+    with reading(engine) as session:
+        assert {row.passed_on for row in session.exec(select(Department))} == {False}
     engine.dispose()

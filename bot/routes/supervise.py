@@ -7,7 +7,8 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlmodel import col, select
 
-from bot import audit, auth, city, jobs, learning, modes, monitoring, outbox, reports, ticks
+from bot import audit, auth, city, jobs, learning, modes, monitoring, organisation, outbox, reports, ticks
+from bot.calendar import JAPAN
 from bot.db import now, reading
 from bot.errors import Conflict, NotFound
 from bot.models import AuditEntry, InboundEvent, Role, Staff
@@ -73,11 +74,14 @@ def overview(
     model: ServedModel, dead: DeadJobs, _staff: Overseer, session: SessionDep, signed_in: SignedIn
 ) -> str:
     """All queues with counts and oldest age, and whatever a person must look at."""
+    counts = reports.queue_counts(session)
+    departments = {row.department.id: row.department for row in counts}
     return page(
         "supervise.html",
         channel_ja=reports.CHANNEL_JA,
         **frame_values(session, signed_in),
-        counts=reports.queue_counts(session),
+        counts=counts,
+        stopped_before=organisation.stopped_before(departments, now().astimezone(JAPAN).date()),
         deliveries=reports.troubled_deliveries(session),
         dead=reports.dead_jobs(session, dead),
         job_ja=reports.JOB_JA,
@@ -196,8 +200,6 @@ def switch_drafting(
     on: Annotated[bool, Form()] = False,
 ) -> Response:
     """Stop or resume the drafts of a department, or of the whole city."""
-    if department != "all" and department not in city.department_names(session):
-        raise NotFound
     city.switch_drafting(session, department, on=on, actor=staff.login, screen=SCREEN)
     return RedirectResponse("/supervise#drafting", 303)
 

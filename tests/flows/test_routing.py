@@ -728,6 +728,41 @@ def test_the_staff_of_a_department_that_ended_go_where_its_cases_go(city: City) 
     assert (entry.subject, "general_affairs" in entry.details) == ("staff:kankyo", True)
 
 
+def test_where_drafts_were_stopped_they_stay_stopped_until_a_person_resumes_them(city: City) -> None:
+    boss = city.hire("kakaricho", role=Role.supervisor)
+
+    def switch(department: str, on: int) -> int:
+        form = {"department": department, "on": str(on), "csrf": boss.csrf}
+        return int(boss.client.post("/supervise/drafting", data=form).status_code)
+
+    def reorganise() -> None:
+        with transaction(city.engine) as session:
+            assert organisation.is_due(session, now().date())
+            organisation.reroute(session, now().date(), drafting=True)
+            assert not organisation.is_due(session, now().date())
+
+    city.line_says(GARBAGE)
+    city.work()
+    assert switch("waste_environment", 0) == 200
+    for ended in ("waste_environment", "water"):
+        _end(city, ended, "general_affairs")
+    reorganise()
+    assert (city.case().department_id, city.case().hand_off_reason) == ("general_affairs", "drafting_off")
+    [stopped] = city.all(Department, col(Department.drafting_enabled).is_(False), ~col(Department.passed_on))
+    assert stopped.id == "general_affairs"
+    [entry] = city.all(AuditEntry, AuditEntry.action == "reorganise_drafting_off")
+    assert (entry.subject, "waste_environment" in entry.details) == ("department:general_affairs", True)
+    page = boss.page("/supervise")
+    assert "引き継いだ環境課の停止が続いています" in page
+    assert switch("waste_environment", 1) == 404
+
+    assert switch("general_affairs", 1) == 200
+    assert "停止中" not in boss.page("/supervise")
+    _end(city, "tax", "general_affairs")
+    reorganise()
+    assert "停止中" not in boss.page("/supervise")
+
+
 def test_who_took_a_department_over_sees_what_it_has_answered_but_not_before_the_day(city: City) -> None:
     city.line_says(GARBAGE)
     city.work()
