@@ -14,7 +14,7 @@ Ints = NDArray[np.int64]
 
 
 MIN_PER_LABEL = 19
-"""Validation messages a label needs for a threshold of its own: at 95 % coverage fewer promise nothing."""
+"""Validation messages a label needs for a threshold of its own: fewer tell chance from habit badly."""
 
 MIN_GROUP = 100
 """Validation messages a group needs for a calibration of its own."""
@@ -116,6 +116,19 @@ def conformal_threshold(probabilities: Floats, coverage: float) -> float:
     return float(right[allowed - 1]) if allowed >= 1 else 0.0
 
 
+def needed_for(coverage: float, costs: Floats) -> Ints:
+    """How many messages of its own a label needs so that they promise anything: 19 at 95 % and a cost of 1.
+
+    With fewer its threshold would be 0: it would stand in every set, and nothing be routed any more.
+
+    Args:
+        coverage: For a label of cost 1.
+        costs: Shape (labels,), 1 or more.
+    """
+    promising = costs / (1 - coverage) - 1 - 1e-6
+    return np.ceil(np.maximum(MIN_PER_LABEL * costs, promising)).astype(np.int64)
+
+
 def label_thresholds(probabilities: Floats, gold: Ints, coverage: float, costs: Floats) -> tuple[float, ...]:
     """A conformal threshold per label: the overall one, lowered where a label needs it.
 
@@ -134,10 +147,10 @@ def label_thresholds(probabilities: Floats, gold: Ints, coverage: float, costs: 
     right = probabilities[np.arange(len(gold)), gold]
     overall = conformal_threshold(right, coverage)
     thresholds = []
-    for label, cost in enumerate(costs):
+    for label, (cost, needed) in enumerate(zip(costs, needed_for(coverage, costs), strict=True)):
         own = right[gold == label]
         wanted = 1 - (1 - coverage) / float(cost)
-        enough = len(own) >= MIN_PER_LABEL * float(cost)
+        enough = len(own) >= needed
         thresholds.append(min(overall, conformal_threshold(own, wanted)) if enough else overall)
     return tuple(thresholds)
 
@@ -274,9 +287,11 @@ def calibrate_groups(
         coverage: As for `calibrate`.
         accuracy: As for `calibrate`.
     """
-    found = {}
+    found, plain, labels = {}, ~flags.any(axis=1), len(costs)
     for name in names:
-        chosen = groups == name if (groups == name).sum() >= MIN_GROUP else np.ones(len(groups), dtype=bool)
+        chosen = groups == name
+        if chosen.sum() < MIN_GROUP or (chosen & plain).sum() < needed_for(coverage, np.ones(1))[0]:
+            chosen = np.ones(len(groups), dtype=bool)
         found[name] = calibrate(
             logits[chosen],
             gold[chosen],
@@ -286,17 +301,17 @@ def calibrate_groups(
             coverage=coverage,
             accuracy=accuracy,
         )
-    plain, labels = ~flags.any(axis=1), len(costs)
+    needed = needed_for(coverage, costs)
     temperatures = np.array([found[str(name)].temperature for name in groups[plain]])
     probabilities = softmax(logits[plain, :labels] / temperatures[:, None])
     pooled = label_thresholds(probabilities, gold[plain], coverage, costs)
     raised = route_thresholds(probabilities, gold[plain], accuracy)
     for name, own in found.items():
         held = np.bincount(gold[plain][groups[plain] == name], minlength=labels)
-        few = held < MIN_PER_LABEL * costs
+        few, unsure = held < MIN_PER_LABEL * costs, held < needed
         found[name] = replace(
             own,
-            include_at=tuple(np.where(few, np.minimum(own.include_at, pooled), own.include_at).tolist()),
+            include_at=tuple(np.where(unsure, np.minimum(own.include_at, pooled), own.include_at).tolist()),
             route_at=tuple(np.where(few, np.maximum(own.route_at, raised), own.route_at).tolist()),
         )
     return found

@@ -117,6 +117,22 @@ def test_a_rare_label_of_a_small_group_is_held_to_what_it_needs_over_all_groups(
     )
 
 
+@pytest.mark.parametrize("coverage", [0.9, 0.95, 0.97, 0.99, 0.995])
+def test_a_label_with_few_messages_does_not_stand_in_every_set_however_much_is_promised(
+    coverage: float,
+) -> None:
+    logits, gold = _sample(300, 1.0)
+    groups = np.where(np.arange(300) < 190, "ja", "other")
+    found = calibrate_groups(
+        np.concatenate([logits, np.full((300, 2), -5.0)], axis=1), gold, np.zeros((300, 2)),
+        np.full(300, SILENT), groups, names=("ja", "other"), costs=np.array([1.0, 1, 1, 1, 1, 2]),
+        coverage=coverage, accuracy=0.9,
+    )  # fmt: skip
+    assert min(min(one.include_at) for one in found.values()) > 0.0
+    exact = label_thresholds(np.full((38, 2), 0.5), np.zeros(38, np.int64), 0.95, np.array([2.0, 1.0]))
+    assert exact[0] == 0.5, "one message fewer than a cost of 2 needs at 95 %"
+
+
 def test_too_few_messages_promise_nothing() -> None:
     assert conformal_threshold(np.random.default_rng(0).uniform(size=10), 0.95) == 0.0
 
