@@ -21,6 +21,8 @@ Kind = Literal[
 ]
 
 _MAX_CHARS = 20_000
+_UNSEEN = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+"""What a copied text may hold between any two letters: soft hyphens, joiners, marks of direction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,6 @@ def check(text: str) -> SafetyFlag | None:
 
 
 def _normalise(text: str) -> str:
-    """Half-width kana and full-width letters unified; spaces and line breaks do not hide a word."""
-    folded = unicodedata.normalize("NFKC", text[:_MAX_CHARS]).lower()
+    """Half-width kana and full-width letters unified; nothing unseen, no space or new line hides a word."""
+    folded = unicodedata.normalize("NFKC", _UNSEEN.sub("", text[:_MAX_CHARS])).lower()
     return re.sub(r"(?<=[぀-鿿])\s+(?=[぀-鿿])", "", folded)

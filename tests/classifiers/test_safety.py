@@ -185,3 +185,9 @@ def test_either_rules_or_model_raise_the_alarm_and_a_certain_model_calms_a_rule(
 
 def test_no_model_calms_a_cry_of_somebody_who_wants_to_die() -> None:
     assert raises_alarm(SafetyFlag("suicidal", "死にたい"), _prediction(calm=True))
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\u00ad", "\u200d", "\u2060", "\ufeff"])
+def test_no_unseen_character_hides_a_cry_for_help(unseen: str) -> None:
+    for text in ("死にたい", "家が燃えています"):
+        assert check(unseen.join(text)) is not None
