@@ -382,10 +382,11 @@ def approve(
 
     def verb() -> None:
         others = _seen_versions(also or ())
+        # Before the draft is read: the model's wording may come between the two.
+        inquiries.hold(decision.session, [inquiry_id, *others])
         draft = decision.session.get(Draft, draft_id)
         if draft is None or draft.inquiry_id != inquiry_id:
             raise NotFound
-        inquiries.hold(decision.session, [inquiry_id, *others])
         if drafting.restore_verbatim(decision.session, inquiry_id, seen, city.frame):
             second_text.attach_easy(
                 decision.session, inquiry_id, again=True, frame=city.frame, frames=city.seconds
