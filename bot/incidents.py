@@ -174,6 +174,8 @@ def answer_others(
     """
     origin = session.get_one(Inquiry, approved.inquiry_id)
     answer = approved.text.removesuffix(below)
+    # What the second text's findings add: in which of the two texts each stands.
+    confirmed = [finding for finding in approved.confirmed if "in_japanese" not in finding]
     model = session.get_one(Draft, approved.draft_id)
     if seen_versions and origin.receipt_number not in answer:
         raise TextRefused(
@@ -198,8 +200,8 @@ def answer_others(
             seen_version=version,
             screen=screen,
             today=today,
-            check=lambda _text, _draft: approved.confirmed,
-            confirmed=[finding["key"] for finding in approved.confirmed],
+            check=lambda _text, _draft: confirmed,
+            confirmed=[finding["key"] for finding in confirmed],
             keep_open=keep_open,
         )
     return len(seen_versions)

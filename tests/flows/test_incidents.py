@@ -87,6 +87,8 @@ def test_a_line_that_a_person_drew_cuts_nothing_from_the_others_answer(
     for case in city.all(Approval):
         assert "通行にご注意ください。" in case.text
     assert sum("We will" in approval.text for approval in city.all(Approval)) == with_second
+    alone = [approval for approval in city.all(Approval) if "We will" not in approval.text]
+    assert not [f for approval in alone for f in approval.confirmed if f["kind"].startswith("second")]
     assert len(city.all(Approval)) == 1 + len(ticked)
 
 
