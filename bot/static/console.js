@@ -171,8 +171,9 @@ if (form) {
   form.addEventListener("submit", (event) => {
     if (text.readOnly) event.preventDefault();
   });
-  text.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.isComposing) form.requestSubmit();
+  form.addEventListener("keydown", (event) => {
+    const typing = event.target.matches("textarea, [type=checkbox]") && !event.isComposing;
+    if (typing && event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
   // Typed before this file was there, or put back by the browser after a reload: nobody has checked it yet.
   window.addEventListener("pageshow", () => {
