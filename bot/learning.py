@@ -196,6 +196,7 @@ def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
             released = session.exec(used).all()
             champion = champion_folder(session, settings)
             successors = successors_today(session)
+        DepartmentClassifier(champion)  # after the training is too late to find it damaged
         models, name = settings.data_dir / "models", f"{now():%Y%m%d-%H%M%S}"
         hidden = models / f".{name}"  # until a row tells of it: left behind, it goes with the next training
         learnt = _train(hidden, settings, released, successors)

@@ -27,7 +27,7 @@ from bot.models import (
 )
 from classifiers.artefact import read_manifest
 from classifiers.dataset import load_labels, load_split
-from classifiers.errors import BadDataset
+from classifiers.errors import BadDataset, ModelNotLoaded
 from classifiers.evaluate import load_cases
 from tests.city import USER, City
 
@@ -74,6 +74,17 @@ def test_a_challenger_learns_the_released_cases_and_is_compared_with_the_champio
     newer = learning.train_challenger(settings, city.engine)
     statuses = {m.folder: m.status for m in city.all(RoutingModel)}
     assert statuses == {row.folder: ModelStatus.refused, newer.folder: ModelStatus.challenger}
+
+
+def test_a_damaged_champion_is_found_before_the_training(
+    city: City, data_dir: Path, tiny_hub: Path, trained: Path, tmp_path: Path
+) -> None:
+    damaged = shutil.copytree(trained, tmp_path / "damaged")
+    (damaged / "model.onnx").write_bytes(b"half")
+    changes = {"city_dir": data_dir, "backbone": str(tiny_hub), "classifier_dir": damaged}
+    with pytest.raises(ModelNotLoaded):
+        learning.train_challenger(city.settings.model_copy(update=changes), city.engine)
+    assert not (city.settings.data_dir / "models").exists()
 
 
 def test_after_a_reorganisation_both_models_are_asked_for_the_departments_of_today(
@@ -168,13 +179,11 @@ def test_a_model_that_was_never_compared_to_the_end_goes_when_the_next_training_
 
 
 def test_the_next_training_clears_what_was_refused_and_nothing_that_may_route_again(
-    city: City, tmp_path: Path
+    city: City, trained: Path, tmp_path: Path
 ) -> None:
     statuses = [ModelStatus.refused, ModelStatus.retired, ModelStatus.champion, ModelStatus.challenger]
     for status in statuses:
-        folder = city.settings.data_dir / "models" / status
-        folder.mkdir(parents=True)
-        (folder / "model.onnx").write_bytes(b"weights")
+        shutil.copytree(trained, city.settings.data_dir / "models" / status)
         with transaction(city.engine) as session:
             session.add(RoutingModel(folder=status, status=status, examples=1, metrics={}))
     settings = city.settings.model_copy(update={"city_dir": tmp_path / "none"})
