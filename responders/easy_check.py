@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from responders.easy import words
 from responders.japanese import long_tokens
-from responders.ruby import without_readings
+from responders.ruby import places_without_readings
 
 MOST_CHARS = 30
 """Of one sentence, spaces, brackets and readings not counted."""
@@ -126,14 +126,15 @@ def _passive(text: str) -> Iterator[Remark]:
 
 def _hard_words(text: str) -> Iterator[Remark]:
     table = {**words().verbs, **words().nouns}
-    bare = without_readings(text)
+    places = places_without_readings(text)
+    bare = "".join(text[at] for at in places)
     # Names of papers and duties are explained below the text; a word inside a longer one is part of a name.
     for word, plain in table.items():
-        at = text.find(word)
         standing = re.search(rf"(?<![一-鿿ァ-ヶー]){re.escape(word)}(?![一-鿿ァ-ヶー])", bare)
-        if len(word) > 1 and at >= 0 and standing and word not in words().notes:
+        if len(word) > 1 and standing and word not in words().notes:
             message = f"「{word}」は「{plain}」などに言い換えられます。"
-            yield Remark("hard_word", word, at, at + len(word), message)
+            start, end = places[standing.start()], places[standing.end() - 1] + 1
+            yield Remark("hard_word", word, start, end, message)
 
 
 _CHECKS: tuple[Callable[[str], Iterator[Remark]], ...] = (

@@ -156,7 +156,13 @@ def pieces_of(text: str) -> list[Piece]:
 
 def without_readings(text: str) -> str:
     """The text without the readings in full-width brackets."""
-    return _BRACKETED.sub(lambda match: match["word"], text)
+    return "".join(text[at] for at in places_without_readings(text))
+
+
+def places_without_readings(text: str) -> list[int]:
+    """Where the characters of `without_readings` stand in the text."""
+    read = {at for match in _BRACKETED.finditer(text) for at in range(match.end("word"), match.end())}
+    return [at for at in range(len(text)) if at not in read]
 
 
 def _read_whole(word: str, reading: str) -> bool:

@@ -333,5 +333,12 @@ def test_what_is_still_hard_is_pointed_out(text: str, kind: str) -> None:
     assert text[found[0].start : found[0].end].startswith(found[0].text[:3])
 
 
+def test_a_hard_word_is_pointed_out_where_it_stands_by_itself_with_its_readings() -> None:
+    text = "記入例（きにゅうれい）を 見て、 記入（きにゅう） してください。窓口に 申（もう）し出（で）る。"
+    places = {text[r.start : r.end] for r in check_easy(text) if r.kind == "hard_word"}
+    assert places == {"記入", "申（もう）し出（で）る"}
+    assert text.rindex("記入") in {remark.start for remark in check_easy(text)}
+
+
 def test_an_easy_text_has_no_remarks() -> None:
     assert check_easy("4月1日（ついたち）に 来てください。\nありがとう ございます。") == []
