@@ -141,7 +141,7 @@ def switch_drafting(session: Session, department_id: str, *, on: bool, actor: st
     """The kill switch of one department, or of all with ``all``; triage and replies by hand go on.
 
     Raises:
-        LookupError: No such department.
+        NotFound: No such department, or its switch went to who took over.
     """
     # What a department was on the day it ended has gone to who took over, and stays to be read.
     rows = [d for d in departments(session) if department_id in ("all", d.id) and not d.passed_on]
