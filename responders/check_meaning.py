@@ -6,7 +6,7 @@ from itertools import permutations
 
 from responders import check_words
 from responders.check_sources import UNSUPPORTED_BELOW, Check, Partial, Sources
-from responders.facts import facts, normalise
+from responders.facts import FREE, facts, normalise
 from responders.knowledge import Passage
 from responders.tense import mistold
 from responders.wording import (
@@ -29,13 +29,19 @@ def _check_negation(normal: str, sources: Sources) -> Iterator[Partial]:
     passage = sources.passage_of(normal, ALIGNED) or _restraining(normal, sources)
     if passage is None:
         return
-    old = normalise(passage.text)
-    group = sources.groups[passage]
-    # A polite restraint turns round words that a plain negation leaves as they are.
-    word = "" if restrains(normal) or restrains(old) else turned(normal, old)
-    if forbids(group) != forbids(old) or word:
+    texts = normal, sources.groups[passage], normalise(passage.text)
+    # 「無料です」 denies as little as 「手数料はかかりません」.
+    same = all(map(FREE.search, texts)) and not _denies(*(FREE.sub("無料", text) for text in texts))
+    if _denies(*texts) and not same:
         message = f"記事と肯定・否定が違うようです。記事: 「{passage.text}」"
         yield "negation", normal, True, message
+
+
+def _denies(normal: str, group: str, old: str) -> bool:
+    """Whether a sentence, or all that say its passage, deny what the passage says, or the other way round."""
+    # A polite restraint turns round words that a plain negation leaves as they are.
+    word = "" if restrains(normal) or restrains(old) else turned(normal, old)
+    return forbids(group) != forbids(old) or bool(word)
 
 
 def _restraining(normal: str, sources: Sources) -> Passage | None:

@@ -9,7 +9,7 @@ from responders import check_words
 from responders.check_sources import CARRIED, Check, Partial, Sources, as_fraction, with_fractions
 from responders.facts import Fact, facts, normalise
 from responders.knowledge import Passage
-from responders.wording import ALIGNED, share_of_pairs
+from responders.wording import ALIGNED, share_of_pairs, unit
 
 _KIND_JA = {
     "phone": "電話番号",
@@ -32,11 +32,15 @@ def _check_facts(normal: str, sources: Sources) -> Iterator[Partial]:
         elif is_known(fact, sources.facts):
             yield from _check_bound(normal, fact, passage, sources)
         elif is_known(fact, sources.register_facts):
-            message = f"{_KIND_JA[fact.kind]}「{fact.surface}」は市のものですが、根拠の記事にはありません。"
+            message = f"{_kind_ja(fact)}「{fact.surface}」は市のものですが、根拠の記事にはありません。"
             yield fact.kind, fact, _takes_a_place(fact, passage, sources), message
         else:
-            message = f"{_KIND_JA[fact.kind]}「{fact.surface}」が根拠の記事にありません。"
+            message = f"{_kind_ja(fact)}「{fact.surface}」が根拠の記事にありません。"
             yield fact.kind, fact, True, message
+
+
+def _kind_ja(fact: Fact) -> str:
+    return "金額" if unit(fact) == "円" else _KIND_JA[fact.kind]
 
 
 def without_workdays(normal: str, source: str) -> list[Fact]:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from responders import check_words
 from responders.check_numbers import same_value, without_workdays
 from responders.check_sources import CARRIED, Check, Partial, Sources
-from responders.facts import Fact, facts, normalise
+from responders.facts import FREE, Fact, facts, normalise
 from responders.knowledge import Passage
 from responders.wording import ALIGNED, nouns, row_of, share_of_pairs, unit, words_before, wrong_rows
 
@@ -60,7 +60,7 @@ def _replaced(passage: Passage, fact: Fact, own: Sequence[Fact]) -> bool:
 
 @lru_cache(maxsize=4_000)
 def _no_values(text: str) -> str:
-    return re.sub(r"\d+|[月火水木金土日]曜日?[と・]?", "", normalise(text))
+    return re.sub(r"\d+|[月火水木金土日]曜日?[と・]?", "", FREE.sub("無料", normalise(text)))
 
 
 def _of_another(normal: str, own: Sequence[Fact], sources: Sources) -> Iterator[Fact]:
@@ -69,7 +69,7 @@ def _of_another(normal: str, own: Sequence[Fact], sources: Sources) -> Iterator[
     The words may be a table's, of which each row is a passage: 「子どもの料金は500円です」.
     """
     named = [(names, one) for passage in sources.passages for one, names in _amounts(passage)]
-    for fact in (fact for fact in own if unit(fact) == "円"):
+    for fact in (fact for fact in own if _is_amount(normal, fact)):
         holders = [names for names, one in named if same_value(fact, one)]
         others = [names for names, one in named if not same_value(fact, one)]
         # Each of 「大人も子どもも」 for itself.
@@ -79,11 +79,16 @@ def _of_another(normal: str, own: Sequence[Fact], sources: Sources) -> Iterator[
                 yield fact
 
 
+def _is_amount(normal: str, fact: Fact) -> bool:
+    """Whether it says what something costs or brings: 「1枚500円分」 tells what it is worth."""
+    return unit(fact) == "円" and not normal.startswith("分", fact.end)
+
+
 @lru_cache(maxsize=4_000)
 def _amounts(passage: Passage) -> tuple[tuple[Fact, frozenset[str]], ...]:
     """The amounts of a passage, each with the nouns that it belongs to: no other amount's row among them."""
     normal = normalise(passage.text)
-    amounts = [fact for fact in facts(normal) if unit(fact) == "円"]
+    amounts = [fact for fact in facts(normal) if _is_amount(normal, fact)]
     rows = {fact: frozenset(nouns(_people(row_of(normal, fact)))) for fact in amounts}
     around = frozenset(nouns(_people(normalise(passage.context)))) if amounts else frozenset[str]()
     others = {fact: frozenset[str]().union(*(rows[o] for o in amounts if o != fact)) for fact in amounts}

@@ -87,6 +87,19 @@ _SAME_MONTH = re.compile(
     r"(?=[0-3]?\d日(?:まで|[()、。」]|に|です|$))"
 )
 _WEEKDAY_LETTER = re.compile("[月火水木金土日]")
+_COST = (
+    "(?:[一-龥]{0,5}(?:(?<![資材燃原肥塗衣試香飼食飲味染史給無])料|(?<!消)費|(?<![世時年交現古歴])代)|"
+    "(?:自己|費用|本人|利用者)負担|お金)[金用額]?"
+)
+_NO_CHARGE = (
+    "かかりません|かからず|かからない|不要|(?:必要[はが]?)?(?:あり|ござい)ません|必要な[いく]|[い要]りません|"
+    "いただ(?:きません|いて(?:いま|おりま)せん)|[な無]し|発生しません"
+)
+FREE = re.compile(
+    rf"無[料償](?!化|で(?:は|も)?(?:あり|ござい|な[いく])|に(?:は|も)?なりません)|"
+    rf"(?P<cost>{_COST})[はがも]?、?(?:一切|特に|別途)?(?:{_NO_CHARGE})"
+)
+"""Says that something costs nothing: an amount of 0円."""
 _FRACTION = re.compile(r"(?<!\d)(?P<below>\d++)分の(?P<above>\d++)")
 _BOUND = re.compile(
     r"\s*(?:\([^)]{0,8}\))?"
@@ -301,6 +314,7 @@ _READERS = (
     ("date", _MONTH_DAY, _month_day),
     ("time", _TIME, _time),
     ("weekday", _WEEKDAY, lambda m: m["day"]),
+    ("number", FREE, lambda _: "0円"),
     ("number", _NUMBER, _number),
     ("section", _SECTION, _section),
 )

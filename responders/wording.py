@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from responders.facts import Fact, facts, normalise
+from responders.facts import FREE, Fact, facts, normalise
 from responders.japanese import pairs, tokens
 
 ALIGNED = 0.6
@@ -67,6 +67,7 @@ _DENIED_IN_ONE_WORD = (
 _AUXILIARY = frozenset(["出来る", "無い"])
 _RANGE = re.compile(r"\s*(?:から|より|[~〜-])\s*")
 _PER = re.compile(r"(?:につき|あたり|当たり)$")
+_ITS_COST = re.compile(r"の(?:[手数利使用通行]+料|料金|費用|代金|自?己?負担額?|金額)$")
 _IN_BRACKETS = re.compile(r"\(([^()\d]{1,12})\)")
 _COURTESY = re.compile(r"(?<=くださ)いますようお願いいたします")
 """Says no more than 「い」."""
@@ -178,7 +179,9 @@ def words_before(normal: str, fact: Fact) -> str:
     """The words a number belongs to: back to the last number of its unit, at most 14 characters."""
     least = max(fact.start - 14, 0)
     alike = (other.end for other in _facts_before(normal, fact, least) if unit(other) == unit(fact))
-    words = normal[max([*alike, least]) : fact.start]
+    # 利用料 of 「車いすの利用料はかかりません」, which is all the amount, names it too.
+    free = FREE.match(normal, fact.start) if normal.endswith("の", 0, fact.start) else None
+    words = normal[max([*alike, least]) : free.end("cost") if free and free["cost"] else fact.start]
     words = re.split(r"[。\n]", words)[-1]
     return re.sub(r"^(?:円|で|、|・|,|\s|は|が|から|まで)+|[はがをの、:：\s(]+$", "", words)
 
@@ -214,6 +217,7 @@ def _own_row(normal: str, fact: Fact) -> tuple[str, Fact | None]:
     named, part = "", ""
     for morpheme in [*tokens(words), None]:
         if morpheme is None or _parts(morpheme):
+            part = _ITS_COST.sub("", part)
             named, part = (part if len(part) > 1 and nouns(part) else named), ""
         else:
             part += morpheme.surface()

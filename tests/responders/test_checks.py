@@ -684,6 +684,54 @@ def test_an_amount_of_its_own_column_in_other_words_is_none(source: str, right: 
     assert [f for f in check([right], _whole(source)) if f.hard] == []
 
 
+MAILED = "写しの交付手数料は、300円です。\n写しの郵送は、無料です。"
+FEE = "証明書の手数料は、1通300円です。"
+FREE_FOR_SOME = "健診の自己負担額は、500円です。70歳になる方は、無料です。"
+
+
+@pytest.mark.parametrize(
+    ("source", "wrong", "words"),
+    [
+        (FEE, "証明書は、無料です。", "無料"),
+        (FEE, "証明書の手数料は、かかりません。", "手数料は、かかりません"),
+        (FEE, "証明書は、無償でお渡しします。", "無償"),
+        (MAILED, "写しの交付は、無料です。", "無料"),
+        (MAILED, "交付は無料ですが、郵送は300円です。", "300円"),
+        (MAILED, "写しの交付に手数料はかかりません。", "手数料はかかりません"),
+        (MAILED, "写しの郵送には、300円かかります。", "300円"),
+        (FREE_FOR_SOME, "健診の自己負担額は、無料です。", "無料"),
+        (FREE_FOR_SOME, "健診の自己負担額はかかりません。", "自己負担額はかかりません"),
+        ("入場料は、大人が500円、子どもが無料です。", "大人は、無料です。", "無料"),
+        ("入場料は、大人が500円、子どもが無料です。", "入場料は、大人も子どもも無料です。", "無料"),
+    ],
+)
+def test_free_said_of_what_has_a_fee_blocks_and_a_fee_said_of_what_is_free(
+    source: str, wrong: str, words: str
+) -> None:
+    found = [f.text for f in check([wrong], _whole(source)) if f.kind in ("number", "wrong_row") and f.hard]
+    assert words in found
+
+
+@pytest.mark.parametrize(
+    ("source", "right"),
+    [
+        ("住民票の写しの郵送は、無料です。", "住民票の写しの郵送に手数料はかかりません。"),
+        (MAILED, "写しの交付は300円ですが、郵送は無料です。"),
+        ("写しの郵送に手数料はかかりません。", "写しの郵送の手数料は無料です。"),
+        ("写しの郵送に手数料はかかりません。", "写しの郵送に料金はかかりません。"),
+        ("写しの郵送は、無料です。", "写しの郵送は、無償です。"),
+        ("写しの郵送は、無料です。", "写しの郵送料は、0円です。"),
+        ("写しの郵送に手数料はかからず、予約も必要ありません。", "写しの郵送に手数料はかかりません。"),
+        (
+            "婚姻届に手数料はかかりませんが、婚姻届受理証明書の手数料は1通350円です。",
+            "婚姻届に料金はかかりませんが、婚姻届受理証明書の料金は1通350円です。",
+        ),
+    ],
+)
+def test_what_is_free_may_be_told_in_other_words(source: str, right: str) -> None:
+    assert [f for f in check([right], _whole(source)) if f.hard] == []
+
+
 WEEK = """|地区|燃えるごみ|古紙|
 |---|---|---|
 |東町|月曜日と木曜日|水曜日|
@@ -1056,6 +1104,7 @@ def test_weekdays_in_two_notations_are_the_same(one: str, other: str) -> None:
         ("要介護三以上の方が対象です。", "3", "三"),
         ("毎月第三水曜日に収集します。", "第3", "第三"),
         ("手数料は無料です。", "300円", ""),
+        ("写しの郵送に手数料はかかりません。", "手数料はかかりません", "手数料はかかりません"),
     ],
 )
 def test_a_fact_is_found_as_it_is_written(written: str, fact: str, place: str) -> None:
@@ -1093,7 +1142,7 @@ def test_the_one_of_two_equal_numbers_that_is_wrong_is_named() -> None:
         "一部の方", "一時預かり", "十分に", "一般の方", "関係する書類", "一番近い窓口の担当課", "一緒に",
         "三者面談", "第三者", "一時保育", "一時的", "一本化", "一種の", "一通りの", "万一期限を過ぎたら",
         "統一部品", "同一世帯", "市内一円", "不十分", "四日市市", "千歳市", "六本木", "三種町", "一期一会",
-        "祝日・月", "月、水道", "日・英",
+        "祝日・月", "月、水道", "日・英", "資料は不要です", "無料ではありません", "有料化",
     ],
 )  # fmt: skip
 def test_words_that_look_like_facts_are_none(word: str) -> None:
