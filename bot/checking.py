@@ -190,10 +190,17 @@ def _personal(text: str, known: str, kinds: Sequence[str]) -> Iterator[dict[str,
                 f"{_PERSONAL_JA[place.kind]}と思われる「{words}」があります。"
                 "個人情報を送らないよう確認してください。"
             )
-            yield _placed(Finding(DOCUMENT, "personal", words, True, message), (place.start, place.end), text)
+            yield _personal_at((place.start, place.end), text, message)
     for mark in _MARK.finditer(text):
         message = f"伏せた箇所「{mark[0]}」が残っています。書き直してください。"
-        yield _placed(Finding(DOCUMENT, "personal", mark[0], True, message), mark.span(), text)
+        yield _personal_at(mark.span(), text, message)
+
+
+def _personal_at(place: tuple[int, int], text: str, message: str) -> dict[str, Any]:
+    words = text[slice(*place)]
+    # Whoever confirms an address in one place has not looked at the next one.
+    nth = text.count(words, 0, place[0])
+    return _placed(Finding(DOCUMENT, "personal", words, True, message, nth), place, text)
 
 
 def _staff_names(session: Session, text: str, articles: str) -> Iterator[dict[str, Any]]:
@@ -203,7 +210,7 @@ def _staff_names(session: Session, text: str, articles: str) -> Iterator[dict[st
         for found in pattern.finditer(text):
             if found[0] not in articles:
                 message = f"職員の名前「{found[0]}」があります。名前を出さないか、確認してください。"
-                yield _placed(Finding(DOCUMENT, "personal", found[0], True, message), found.span(), text)
+                yield _personal_at(found.span(), text, message)
 
 
 # The live check asks at each keystroke.

@@ -231,6 +231,17 @@ def test_two_equal_sentences_have_two_places_and_are_confirmed_one_by_one(city: 
     assert refused.status_code == 422
 
 
+def test_one_address_in_two_places_is_confirmed_twice(city: City, desk: Desk) -> None:
+    form = _with_lies(city, desk, "控えは、taro@example.jpです。", "窓口は、taro@example.jpです。")
+    piece = unescape(desk.post(city.case(), "check", form).text)
+    keys = KEY.findall(piece)
+    assert piece.count("メールアドレスと思われる「taro@example.jp」") == 2
+    assert len(set(keys)) == len(keys)
+    once = [key for key in dict.fromkeys(keys) if key != keys[-1]]
+    assert desk.post(city.case(), "approve", {**form, "confirmed": once}).status_code == 422
+    assert desk.post(city.case(), "approve", {**form, "confirmed": keys}).status_code == 303
+
+
 def test_a_text_far_beyond_what_line_takes_is_not_checked(city: City, desk: Desk) -> None:
     form = _with_lies(city, desk, *[f"{n}円以内なら{n + 1}円まで。" for n in range(2_000)])
     piece = unescape(desk.post(city.case(), "check", form).text)
