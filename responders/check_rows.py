@@ -1,7 +1,7 @@
 """Which row or column a number of a draft belongs to: the fee of a child must not become an adult's."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from responders import check_words
@@ -10,6 +10,9 @@ from responders.check_sources import CARRIED, Check, Partial, Sources
 from responders.facts import FREE, Fact, facts, normalise
 from responders.knowledge import Passage
 from responders.wording import ALIGNED, nouns, row_of, share_of_pairs, unit, words_before, wrong_rows
+
+ROWS_ALIKE = 0.5
+"""Share of one sentence's character pairs that another one holds where both are rows."""
 
 
 def _check_rows(normal: str, sources: Sources) -> Iterator[Partial]:
@@ -64,40 +67,67 @@ def _no_values(text: str) -> str:
 
 
 def _of_another(normal: str, own: Sequence[Fact], sources: Sources) -> Iterator[Fact]:
-    """Amounts whose words, however few, fit another amount better than any place where they stand.
+    """Amounts, hours and days whose words, however few, fit another one better than where they stand.
 
     The words may be a table's, of which each row is a passage: 「子どもの料金は500円です」.
     """
-    named = [(names, one) for passage in sources.passages for one, names in _amounts(passage)]
-    for fact in (fact for fact in own if _is_amount(normal, fact)):
-        holders = [names for names, one in named if same_value(fact, one)]
-        others = [names for names, one in named if not same_value(fact, one)]
+    named = [(passage, one, names) for passage in sources.passages for one, names in _named(passage)]
+    for fact in (fact for fact in own if _has_row(normal, fact)):
+        alike = [entry for entry in named if entry[1].kind == fact.kind]
+        holders = [(passage, names) for passage, one, names in alike if same_value(fact, one)]
+        others = [
+            names
+            for passage, one, names in alike
+            if not same_value(fact, one)
+            and (fact.kind == "number" or any(_parallel(passage, holder) for holder, _ in holders))
+        ]
         # Each of 「大人も子どもも」 for itself.
-        for words in check_words.TOO.split(_people(words_before(normal, fact))) if holders else ():
+        for words in check_words.TOO.split(_one_name(_words(normal, fact))) if holders else ():
             here = frozenset(nouns(words))
-            if any(all(names & here < rival & here for names in holders) for rival in others):
+            if fact.kind != "number":
+                here -= check_words.LIGHT_NOUNS  # 「時間は」「受付は」 may be said of each row.
+            if any(all(names & here < rival & here for _, names in holders) for rival in others):
                 yield fact
 
 
-def _is_amount(normal: str, fact: Fact) -> bool:
-    """Whether it says what something costs or brings: 「1枚500円分」 tells what it is worth."""
-    return unit(fact) == "円" and not normal.startswith("分", fact.end)
+def _words(normal: str, fact: Fact) -> str:
+    """What stands before a number, or before the beginning of the hours that it ends."""
+    return words_before(normal, fact) or row_of(normal, fact)
+
+
+def _has_row(normal: str, fact: Fact) -> bool:
+    """Whether it is an amount, an hour or a day. 「1枚500円分」 tells what something is worth."""
+    amount = unit(fact) == "円" and not normal.startswith("分", fact.end)
+    return amount or fact.kind in ("time", "date", "weekday")
 
 
 @lru_cache(maxsize=4_000)
-def _amounts(passage: Passage) -> tuple[tuple[Fact, frozenset[str]], ...]:
-    """The amounts of a passage, each with the nouns that it belongs to: no other amount's row among them."""
-    normal = normalise(passage.text)
-    amounts = [fact for fact in facts(normal) if _is_amount(normal, fact)]
-    rows = {fact: frozenset(nouns(_people(row_of(normal, fact)))) for fact in amounts}
-    around = frozenset(nouns(_people(normalise(passage.context)))) if amounts else frozenset[str]()
-    others = {fact: frozenset[str]().union(*(rows[o] for o in amounts if o != fact)) for fact in amounts}
-    return tuple((fact, (around - others[fact]) | rows[fact]) for fact in amounts)
+def _parallel(one: Passage, other: Passage) -> bool:
+    """Whether they say the same of two things, as rows do: two counters may keep hours of different kinds."""
+    return share_of_pairs(_no_values(one.text), _no_values(other.text)) >= ROWS_ALIKE
 
 
-def _people(normal: str) -> str:
-    """The same people by the same name: お子さま is 子ども."""
-    for pattern, name in check_words.PEOPLE:
+@lru_cache(maxsize=4_000)
+def _named(passage: Passage) -> tuple[tuple[Fact, frozenset[str]], ...]:
+    """A passage's amounts, hours and days, each with the nouns that it belongs to: no other one's row."""
+    normal = check_words.LISTED_DAYS.sub("と", normalise(passage.text))
+    around = frozenset(nouns(_one_name(normalise(passage.context))))
+    found = [fact for fact in facts(normal) if _has_row(normal, fact)]
+    rows = dict[Fact, frozenset[str]]()
+    for fact in found:
+        before = next((rows[o] for o in reversed(rows) if o.kind == fact.kind), frozenset[str]())
+        # 13時 of 「10時から12時までと13時から16時まで」 has the row before.
+        rows[fact] = frozenset(nouns(_one_name(row_of(normal, fact)))) or before
+    return tuple((fact, (around - _of_others(fact, rows)) | rows[fact]) for fact in found)
+
+
+def _of_others(fact: Fact, rows: Mapping[Fact, frozenset[str]]) -> frozenset[str]:
+    return frozenset[str]().union(*(rows[o] for o in rows if o != fact and o.kind == fact.kind))
+
+
+def _one_name(normal: str) -> str:
+    """The same people and days by the same name: お子さま is 子ども, 土曜日 is 土曜."""
+    for pattern, name in check_words.ONE_NAME:
         normal = pattern.sub(name, normal)
     return normal
 
@@ -107,8 +137,8 @@ def _check_alike(normal: str, sources: Sources) -> Iterator[Partial]:
     same = check_words.SAME.search(normal)
     if same is None or same[0] in sources.text or any(unit(fact) == "円" for fact in facts(normal)):
         return
-    said = frozenset(nouns(_people(normal)))
-    amounts = (one for passage in sources.passages for one in _amounts(passage))
+    said = frozenset(nouns(_one_name(normal)))
+    amounts = (one for passage in sources.passages for one in _named(passage) if one[0].kind == "number")
     if check_words.COSTS.search(normal) and len({one.value for one, names in amounts if names & said}) > 1:
         yield (
             "wrong_row",

@@ -107,7 +107,7 @@ LIGHT_NOUNS = frozenset(
         "上記 次 詳細 説明 対応 場合 必要 可能 予定 本人 自分 自身 皆様 皆さま "
         "様 さま 市 市役所 役所 窓口 担当 課 職員 事項 状況 事情 理由 都合 不便 "
         "理解 協力 了承 利用 使用 申請 届け出 届出 提出 持参 来庁 来所 お越し "
-        "実施 対象 期間 時間 時期 日時 場所 料金 費用 金額 手元 全て すべて 用意 期限 締切 締め切り",
+        "受付 実施 対象 期間 時間 時期 日時 場所 料金 費用 金額 手元 全て すべて 用意 期限 締切 締め切り",
     )
 )
 """General words of official letters: one of them in the place of another changes no fact."""
@@ -167,10 +167,13 @@ EXCLUSIVE = (
 ACTORS = frozenset(["市", "市役所", "役所", "職員", "担当者", "本人", "自分", "国", "県", "業者"])
 """General words, which may yet take the place of those who pay or act by the source."""
 PERSON = re.compile(r"(?:方|人|者|親|主|族|員|業者|会社|世帯|組合|自治会|学校|市|国|県|課)$")
-PEOPLE = (
+ONE_NAME = (
     (re.compile("お子(?:さま|様|さん|さん)|子供|こども|小人|小児"), "子ども"),
     (re.compile("おとな|成人"), "大人"),
+    (re.compile("(?<=[月火水木金土日]曜)日"), ""),
 )
+LISTED_DAYS = re.compile("(?:(?<=曜)|(?<=曜日)|(?<=祝日))、(?=[月火水木金土日]曜|祝)")
+"""Of several days that name one row: 「土曜日、日曜日、祝日は17時まで」."""
 TOO = re.compile("(?<!子ど)も")
 SAME = re.compile("同じ|同額|同様|変わ(?:りません|らない)|一律")
 COSTS = re.compile("[料税代]|費用|金額|値段|価格|いくら")

@@ -183,7 +183,7 @@ def words_before(normal: str, fact: Fact) -> str:
     free = FREE.match(normal, fact.start) if normal.endswith("の", 0, fact.start) else None
     words = normal[max([*alike, least]) : free.end("cost") if free and free["cost"] else fact.start]
     words = re.split(r"[。\n]", words)[-1]
-    return re.sub(r"^(?:円|で|、|・|,|\s|は|が|から|まで)+|[はがをの、:：\s(]+$", "", words)
+    return re.sub(r"^日?(?:円|で|、|・|,|\s|は|が|から|まで)+|[はがをの、:：\s(]+$", "", words)
 
 
 def _facts_before(normal: str, fact: Fact, least: int = 0) -> Iterator[Fact]:

@@ -733,6 +733,69 @@ def test_what_is_free_may_be_told_in_other_words(source: str, right: str) -> Non
     assert [f for f in check([right], _whole(source)) if f.hard] == []
 
 
+COUNTER = """市民課の窓口の受付時間
+
+- 平日 8:30から17:15まで
+- 土曜 9:00から12:00まで"""
+HALLS = """|施設|開館時間|
+|---|---|
+|公民館|9時から21時まで|
+|体育館|8時30分から20時まで|"""
+COURTS = "テニスコートの利用時間は8時から21時まで、野球場の利用時間は6時から18時までです。"
+LIBRARY = "図書館の開館時間は9時30分から19時までで、土曜日、日曜日、祝日は17時までです。"
+ROUNDS = """前期の申込みは、4月1日から4月15日まで受け付けます。
+後期の申込みは、9月1日から9月15日まで受け付けます。"""
+TOWNS = """|地区|健診の日|
+|---|---|
+|東町|7月3日|
+|西町|7月10日|"""
+
+
+@pytest.mark.parametrize(
+    ("source", "wrong", "words"),
+    [
+        (COUNTER, "土曜は朝8時半からです。", "朝8時半"),
+        (COUNTER, "平日は12時まで受け付けています。", "12時"),
+        (COUNTER, "土曜日の受付は、午前9時から午後5時15分までです。", "午後5時15分"),
+        (HALLS, "体育館は、夜9時まで使えます。", "夜9時"),
+        (COURTS, "野球場は、朝8時から使えます。", "朝8時"),
+        (LIBRARY, "日曜日は、夜7時まで開いています。", "夜7時"),
+        (ROUNDS, "後期は、4月15日が締切りです。", "4月15日"),
+        (TOWNS, "東町にお住まいの方は、7月10日にお越しください。", "7月10日"),
+        ("びんの収集は月曜日です。\n缶の収集は木曜日です。", "缶は月曜に出してください。", "月曜"),
+    ],
+)
+def test_hours_and_days_of_another_row_told_in_other_words_are_a_wrong_row(
+    source: str, wrong: str, words: str
+) -> None:
+    assert words in [f.text for f in check([wrong], _whole(source)) if f.kind == "wrong_row" and f.hard]
+
+
+@pytest.mark.parametrize(
+    ("source", "right"),
+    [
+        (COUNTER, "土曜日は、朝9時から正午まで受け付けています。"),
+        (COUNTER, "平日は17時15分、土曜日は12時に閉まります。"),
+        (HALLS, "公民館は9時、体育館は8時半に開きます。"),
+        (COURTS, "野球場は朝6時から、テニスコートは夜9時まで使えます。"),
+        (LIBRARY, "祝日は、夕方5時までです。"),
+        (ROUNDS, "後期は、9月15日が締切りです。"),
+        (TOWNS, "東町にお住まいの方は、7月3日にお越しください。"),
+        ("献血の受付時間は、10時から11時45分までと13時から16時までです。", "受付は13時から16時です。"),
+        (
+            "みなと市自転車保管所での引き取りは、火曜日から土曜日の10時から17時まで受け付けています。",
+            "みなと市自転車保管所での引き取りについては土曜日の10時から17時までとなります。",
+        ),
+        (
+            "電話の受付は、9時から始まります。\n窓口では、本庁舎1階の市民課が8時30分から開いています。",
+            "受付は8時30分からです。",
+        ),
+    ],
+)
+def test_hours_and_days_of_their_own_row_in_other_words_are_none(source: str, right: str) -> None:
+    assert [f for f in check([right], _whole(source)) if f.kind == "wrong_row"] == []
+
+
 WEEK = """|地区|燃えるごみ|古紙|
 |---|---|---|
 |東町|月曜日と木曜日|水曜日|
