@@ -53,6 +53,7 @@ RESTRICTIONS = (
     ),
     re.compile(r"各(?=\d)|ずつ|それぞれ"),
     re.compile(UNCERTAIN),
+    re.compile("できれば|できるだけ|なるべく|極力|可能(?:であれば|でしたら|なら|な限り)"),
     re.compile("隔[日週月年]"),
     re.compile("税[込別抜]|消費税"),
 )

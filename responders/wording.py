@@ -62,6 +62,7 @@ _DENIED_IN_ONE_WORD = (
     (re.compile(r"対象外"), "対象でない"),
     (re.compile(r"(?:不可|禁止)(?=です|で、|とな|とし|され|して)"), "できない"),
     (re.compile(r"を(?:お持ちで|持ってい?)な"), "がな"),
+    (re.compile(r"(?<!\w[はが])(?:なし|無し)(?=[でに])"), "がない"),
 )
 """Other ways to say what a negated verb says; they leave the word before them to be denied."""
 _AUXILIARY = frozenset(["出来る", "無い"])

@@ -685,6 +685,19 @@ def test_an_amount_of_its_own_column_in_other_words_is_none(source: str, right: 
     assert [f for f in check([right], _whole(source)) if f.hard] == []
 
 
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [
+        ("代理人が申請する場合は、できれば委任状をお持ちください。", "condition"),
+        ("代理人が申請する場合は、なるべく委任状をお持ちください。", "condition"),
+        ("代理人が申請する場合も、委任状なしで申請してください。", "negation"),
+    ],
+)
+def test_what_must_be_brought_may_not_become_a_wish(wrong: str, kind: str) -> None:
+    passages = _whole("代理人が申請する場合は、委任状をお持ちください。")
+    assert kind in [f.kind for f in check([wrong], passages) if f.hard]
+
+
 MAILED = "写しの交付手数料は、300円です。\n写しの郵送は、無料です。"
 FEE = "証明書の手数料は、1通300円です。"
 FREE_FOR_SOME = "健診の自己負担額は、500円です。70歳になる方は、無料です。"
