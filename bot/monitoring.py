@@ -18,6 +18,7 @@ from bot.models import FRONT_DESK, Department, Inquiry, InquiryStatus, Transfer
 from bot.settings import Settings
 from classifiers.artefact import read_manifest
 from classifiers.curves import coverage_svg, curves, reliability_svg
+from classifiers.department import merged
 from classifiers.errors import ModelNotLoaded
 
 NEWEST = 2000
@@ -164,7 +165,7 @@ def _sent_to(inquiry: Inquiry, departments: Mapping[str, Department]) -> str:
     if said != FRONT_DESK:
         return said
     day = inquiry.created_at.astimezone(JAPAN).date()
-    return organisation.merged(departments, inquiry.prediction["set"], day)
+    return merged(inquiry.prediction["set"], organisation.successors(departments, day))
 
 
 def _transfers(session: Session, ids: Sequence[UUID]) -> dict[UUID, list[Transfer]]:

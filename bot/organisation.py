@@ -1,6 +1,6 @@
 """Departments begin and end (機構改革): who takes over, and whether the model still fits the city."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from sqlmodel import Session, col, select
@@ -29,16 +29,6 @@ def responsible(departments: Mapping[str, Department], department_id: str, today
             return department_id
         department_id = department.successor_id or FRONT_DESK
     return FRONT_DESK
-
-
-def merged(departments: Mapping[str, Department], labels: Collection[str], today: date) -> str:
-    """The one department that answers today for several between which the model cannot choose.
-
-    Returns:
-        Its id; the front desk where they still have several owners.
-    """
-    owners = {responsible(departments, label, today) for label in labels}
-    return owners.pop() if len(labels) > len(owners) == 1 else FRONT_DESK
 
 
 def successors(departments: Mapping[str, Department], today: date) -> dict[str, str]:

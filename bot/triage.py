@@ -33,7 +33,7 @@ from bot.models import (
 from bot.privacy import MARKS, mask
 from classifiers import language, safety
 from classifiers.alarm import raises_alarm
-from classifiers.department import Prediction
+from classifiers.department import Prediction, merged
 from classifiers.safety import SafetyFlag
 
 log = logging.getLogger(__name__)
@@ -509,7 +509,7 @@ class _Decision:
             return FRONT_DESK
         if prediction.abstained:
             # Departments that the model cannot tell apart may be one by now (機構改革).
-            return organisation.merged(self._departments(), prediction.set, self._today())
+            return merged(prediction.set, organisation.successors(self._departments(), self._today()))
         return self._responsible(prediction.department)
 
     def _responsible(self, department_id: str) -> str:

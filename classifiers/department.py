@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,7 +60,7 @@ class Prediction:
     """The department of a second matter in the same message; "" when there is one matter."""
 
     def as_of_today(self, owners: Mapping[str, str]) -> Prediction:
-        """What it means once departments have become one, or go by another id: as `bot.triage` takes it.
+        """What it means once departments have become one, or go by another id.
 
         Args:
             owners: Departments that have ended, and who took over.
@@ -69,17 +69,16 @@ class Prediction:
         for label, share in self.probabilities.items():
             owner = owners.get(label, label)
             shares[owner] = shares.get(owner, 0.0) + share
-        members = tuple(dict.fromkeys(owners.get(label, label) for label in self.set))
-        became_one = self.department == FRONT_DESK and len(members) == 1 < len(self.set)
-        department = members[0] if became_one else owners.get(self.department, self.department)
+        one = merged(self.set, owners) if self.department == FRONT_DESK else FRONT_DESK
+        department = owners.get(self.department, self.department) if one == FRONT_DESK else one
         also = owners.get(self.also, self.also)
         return replace(
             self,
             department=department,
             confidence=max(self.confidence, *shares.values()) if self.set else self.confidence,
             probabilities=dict(sorted(shares.items(), key=lambda pair: -pair[1])),
-            set=members,
-            abstained=self.abstained and not became_one,
+            set=tuple(dict.fromkeys(owners.get(label, label) for label in self.set)),
+            abstained=self.abstained and one == FRONT_DESK,
             also="" if also == department else also,
         )
 
@@ -267,6 +266,20 @@ def _calibrated_anew(folder: Path, manifest: dict[str, Any], coverage: float) ->
             kept["logits"], kept["gold"], kept["flags"], kept["rules"], kept["groups"], names=GROUPS,
             costs=np.array(manifest["costs"]), coverage=coverage, accuracy=float(manifest["routed_accuracy"]),
         )  # fmt: skip
+
+
+def merged(labels: Collection[str], owners: Mapping[str, str]) -> str:
+    """The one department that answers for several between which the model cannot choose.
+
+    Args:
+        labels: The prediction's set.
+        owners: Departments that have ended, and who took over.
+
+    Returns:
+        Its id; the front desk where they still have several owners.
+    """
+    found = {owners.get(label, label) for label in labels}
+    return found.pop() if len(labels) > len(found) == 1 else FRONT_DESK
 
 
 def group_of(text: str) -> str:

@@ -49,6 +49,7 @@ from bot.models import (
     TrainingExample,
     Transfer,
 )
+from classifiers.department import Prediction
 from classifiers.freshness import inputs_hash
 from tests.city import CLASSIFIER, DATA, OTHER, USER, City, Desk
 
@@ -687,6 +688,28 @@ def test_on_the_day_of_a_reorganisation_open_cases_and_new_ones_go_to_the_succes
     city.line_says("燃えるごみの日はいつですか", user=newcomer)
     city.work()
     assert city.case(newcomer).department_id == "general_affairs"
+
+
+class Torn:
+    """A model that cannot choose between two departments."""
+
+    def predict(self, text: str) -> Prediction:
+        halves = {"waste_environment": 0.5, "general_affairs": 0.5}
+        return Prediction(FRONT_DESK, 0.5, halves, tuple(halves), abstained=True)
+
+    def remarks(self, text: str, prediction: Prediction) -> dict[str, Any]:
+        return {}
+
+
+def test_a_model_torn_between_departments_that_are_one_by_now_has_chosen(city: City) -> None:
+    city.brain = replace(city.brain, classifier=Torn())
+    city.line_says(GARBAGE)
+    city.work()
+    assert city.case().department_id == FRONT_DESK
+    _end(city, "waste_environment", "general_affairs")
+    city.line_says(GARBAGE, user=OTHER)
+    city.work()
+    assert city.case(OTHER).department_id == "general_affairs"
 
 
 def test_a_reorganisation_moves_so_many_cases_at_a_time(city: City, monkeypatch: pytest.MonkeyPatch) -> None:
