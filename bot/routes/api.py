@@ -7,9 +7,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, gen
 from sqlmodel import Session, col, select
 
 from bot import monitoring
-from bot.db import now
 from bot.models import QUEUE_STATUSES, Department, Inquiry, Message, OutboxMessage, OutboxStatus
-from bot.routes.deps import ReaderDep, SettingsDep
+from bot.routes.deps import ReaderDep, SettingsDep, city_date
 from classifiers.curves import which_bin
 
 router = APIRouter()
@@ -34,8 +33,7 @@ def metrics(session: ReaderDep, request: Request, settings: SettingsDep) -> Resp
     registry = CollectorRegistry()
     for name, text, value in _gauges(session):
         Gauge(name, text, registry=registry).set(value)
-    today = now().astimezone(request.app.state.city.calendar.zone).date()
-    _routing(monitoring.examine(session, settings, today), registry)
+    _routing(monitoring.examine(session, settings, city_date(request)), registry)
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -8,11 +8,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlmodel import col, select
 
 from bot import audit, auth, city, jobs, learning, modes, monitoring, organisation, outbox, reports, ticks
-from bot.calendar import JAPAN
 from bot.db import now, reading
 from bot.errors import Conflict, NotFound
 from bot.models import AuditEntry, InboundEvent, Role, Staff
-from bot.routes.deps import Deciding, Known, SessionDep, SettingsDep, SignedIn
+from bot.routes.deps import Deciding, Known, SessionDep, SettingsDep, SignedIn, city_date
 from bot.routes.desk import frame_values
 from bot.templating import page
 from responders.llm import Mode
@@ -71,7 +70,12 @@ DeadJobs = Annotated[list[jobs.DeadJob], Depends(_dead_jobs)]
 
 @router.get("", response_class=HTMLResponse)
 def overview(
-    model: ServedModel, dead: DeadJobs, _staff: Overseer, session: SessionDep, signed_in: SignedIn
+    model: ServedModel,
+    dead: DeadJobs,
+    _staff: Overseer,
+    session: SessionDep,
+    signed_in: SignedIn,
+    request: Request,
 ) -> str:
     """All queues with counts and oldest age, and whatever a person must look at."""
     counts = reports.queue_counts(session)
@@ -81,7 +85,7 @@ def overview(
         channel_ja=reports.CHANNEL_JA,
         **frame_values(session, signed_in),
         counts=counts,
-        stopped_before=organisation.stopped_before(departments, now().astimezone(JAPAN).date()),
+        stopped_before=organisation.stopped_before(departments, city_date(request)),
         deliveries=reports.troubled_deliveries(session),
         dead=reports.dead_jobs(session, dead),
         job_ja=reports.JOB_JA,
@@ -130,8 +134,7 @@ def routing(
     _staff: Overseer, session: SessionDep, signed_in: SignedIn, request: Request, settings: SettingsDep
 ) -> str:
     """How well the routing serves each department, what it could learn, and which model routes."""
-    zone = request.app.state.city.calendar.zone
-    report = monitoring.examine(session, settings, now().astimezone(zone).date())
+    report = monitoring.examine(session, settings, city_date(request))
     models = learning.listed(session)
     return page(
         "routing.html",

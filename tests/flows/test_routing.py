@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -784,6 +785,19 @@ def test_where_drafts_were_stopped_they_stay_stopped_until_a_person_resumes_them
     _end(city, "tax", "general_affairs")
     reorganise()
     assert "停止中" not in boss.page("/supervise")
+
+
+@pytest.mark.parametrize(("zone", "ended"), [("Pacific/Pago_Pago", False), ("Pacific/Kiritimati", True)])
+def test_the_overview_goes_by_the_citys_own_day(city: City, zone: str, ended: bool) -> None:
+    with transaction(city.engine) as session:
+        row = session.get_one(Department, "waste_environment")
+        row.drafting_enabled, row.passed_on, row.successor_id = False, True, "general_affairs"
+        row.valid_to = now().astimezone(ZoneInfo("Pacific/Pago_Pago")).date()  # always a day behind the other
+        session.get_one(Department, "general_affairs").drafting_enabled = False
+    state = city.client.app.state  # type: ignore[attr-defined]
+    state.city = replace(state.city, calendar=replace(state.city.calendar, zone=ZoneInfo(zone)))
+    page = city.hire("kakaricho", role=Role.supervisor).page("/supervise")
+    assert ("引き継いだ環境課の停止が続いています" in page) == ended
 
 
 def test_who_took_a_department_over_sees_what_it_has_answered_but_not_before_the_day(city: City) -> None:
