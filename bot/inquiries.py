@@ -679,7 +679,8 @@ def changed_sources(session: Session, draft: Draft) -> set[str]:
 
     Who changes an article has the drafts made anew that quote it, but sees none that is just being written.
     """
-    quoted = [p for p in draft.passages if not str(p["article"]).startswith(PAST)]
+    past = [p for p in draft.passages if str(p["article"]).startswith(PAST)]
+    quoted = [p for p in draft.passages if p not in past]
     read = _plain(passages_of(session, {p["article"] for p in quoted}))
     standing = {(p["article"], p["ordinal"]): p for p in read}
 
@@ -688,7 +689,37 @@ def changed_sources(session: Session, draft: Draft) -> set[str]:
         # A reorganisation gives an article to another department and leaves what it says.
         return all(said.get(field) == value for field, value in quote.items() if field != "department")
 
-    return {str(p["article"]) for p in quoted if not stands(p)}
+    return {str(p["article"]) for p in quoted if not stands(p)} | _changed_past(session, past)
+
+
+def _changed_past(session: Session, quoted: Sequence[dict[str, Any]]) -> set[str]:
+    """The past answers among these quotes that would not be offered any more, or not to the same day.
+
+    Of a case that was answered several times a quote does not tell from which answer it is: one that stands
+    is enough.
+    """
+    if not quoted:
+        return set()
+    numbers = {str(p["article"]).removeprefix(PAST) for p in quoted}
+    query = (
+        select(Inquiry.receipt_number, Draft.passages)
+        .join(Draft, col(Draft.inquiry_id) == col(Inquiry.id))
+        .where(
+            col(Inquiry.receipt_number).in_(numbers),
+            Draft.status == DraftStatus.approved,
+            Draft.origin != "holding",
+        )
+    )
+    answers = session.exec(query).all()
+    behind = passages_of(session, {str(p["article"]) for _, under in answers for p in under})
+    last_days = {(p.article, p.text): p.valid_to for p in behind}
+    offered = set()
+    for number, under in answers:
+        sources = [(str(p["article"]), str(p["text"])) for p in under]
+        if all(source in last_days for source in sources):
+            last = min((day for source in sources if (day := last_days[source])), default=None)
+            offered.add((f"{PAST}{number}", last and last.isoformat()))
+    return {str(p["article"]) for p in quoted if (p["article"], p.get("valid_to")) not in offered}
 
 
 def renew_ended(session: Session, draft_id: UUID, *, staff: Staff, today: date, screen: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from bot import audit, conversations, inquiries, learning, organisation, outbox, triage
+from bot import audit, conversations, drafting, inquiries, learning, organisation, outbox, sources, triage
 from bot.articles import as_article, newest_version
 from bot.db import now, reading, transaction
 from bot.knowledge import import_articles
@@ -174,6 +174,41 @@ def test_an_article_that_changes_in_the_moment_that_it_is_quoted_is_not_sent_as_
     assert refused.status_code == 409
     assert "引用している記事が変わったか、有効期間が終わったため、送っていません" in refused.text
     assert (city.all(Approval), city.case().status) == ([], InquiryStatus.drafting)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"text": "粗大ごみの収集は終わりました。"}, {"valid_to": now().date() + timedelta(days=30)}],
+    ids=["text", "last day"],
+)
+def test_an_article_behind_a_past_answer_that_changes_in_the_moment_that_it_is_ticked_sends_nothing(
+    city: City, desk: Desk, change: dict[str, Any]
+) -> None:
+    for user in (OTHER, USER):
+        city.line_says("粗大ごみの戸別収集の手数料はいくらですか", user=user)
+        city.work()
+        verb, more = ("approve", {}) if user == OTHER else ("return", {"reason": "前の回答で答える"})
+        assert desk.post(city.case(user), verb, desk.form(city.case(user)) | more).status_code == 303
+    case, place, today = city.case(), city.client.app.state.city, now().date()  # type: ignore[attr-defined]
+    with reading(city.engine) as session:
+        row = newest_version(session, "waste-bulky")
+        assert row is not None
+    changed = replace(as_article(row), **change)
+    staff = _anyone(city)
+    with transaction(city.engine) as session:
+        past = sources.past_answers(session, case, place.frame, place.seconds, today)
+        [*ids] = (p.id for answer in past for p in answer.passages)
+        chosen = sources.ticked(session, case, ids, place.frame, place.seconds, today)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(
+                import_articles, city.engine, [changed], actor="test", embed=None, retire_missing=False
+            ).result(30)
+        drafting.recompose(
+            session, case, None, chosen, place.frame, staff=staff, seen_version=case.version, screen="desk"
+        )
+    refused = desk.post(city.case(), "approve", desk.form(city.case()))
+    assert (refused.status_code, city.case().status) == (409, InquiryStatus.drafting)
+    assert len(city.all(Approval)) == 1
 
 
 def _model(city: City, folder: str, status: ModelStatus, against: str = "") -> RoutingModel:
