@@ -66,7 +66,7 @@ class Wandering:
     inquiry: Inquiry
     transfers: int
     loop: bool
-    """It came back to a department that had passed it on."""
+    """It came back to a department that had passed it on, or to who took that over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def examine(session: Session, settings: Settings, today: date) -> Monitoring:
     challenger = learning.challenger(session)
     return Monitoring(
         departments=_quality(pairs, {d.id: d.name for d in departments.values()}),
-        wandering=_wandering(newest, transfers),
+        wandering=_wandering(newest, transfers, departments),
         transfers_per_case=sum(map(len, transfers.values())) / max(1, len(newest)),
         psi=_psi(facts, own),
         unknown=_mean([p["unknown"] for p in own if "unknown" in p]),
@@ -186,19 +186,28 @@ def _quality(pairs: Sequence[tuple[str, str]], names: Mapping[str, str]) -> list
     ]
 
 
-def _wandering(cases: Sequence[Inquiry], transfers: Mapping[UUID, list[Transfer]]) -> list[Wandering]:
+def _wandering(
+    cases: Sequence[Inquiry], transfers: Mapping[UUID, list[Transfer]], departments: Mapping[str, Department]
+) -> list[Wandering]:
     found = []
     for inquiry in cases:
         rows = transfers.get(inquiry.id, [])
-        left: set[str] = set()
-        loop = False
-        for row in rows:
-            left.add(row.from_department)
-            loop = loop or row.to_department in left
+        loop = _came_back(rows, departments)
         if loop or len(rows) >= LOOP_AFTER:
             found.append(Wandering(inquiry, len(rows), loop))
     still_open = {InquiryStatus.drafting, InquiryStatus.awaiting, InquiryStatus.with_person}
     return sorted(found, key=lambda w: (w.inquiry.status not in still_open, -w.transfers))
+
+
+def _came_back(rows: Sequence[Transfer], departments: Mapping[str, Department]) -> bool:
+    """Whether a case went to people who had passed it on; on its day each department is who took it over."""
+    left: set[str] = set()
+    for row in rows:
+        day = row.created_at.astimezone(JAPAN).date()
+        if row.to_department in {organisation.responsible(departments, one, day) for one in left}:
+            return True
+        left.add(row.from_department)
+    return False
 
 
 def _psi(facts: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -> float | None:

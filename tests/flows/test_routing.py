@@ -399,6 +399,24 @@ def test_a_case_that_is_passed_around_is_seen(city: City) -> None:
     assert "madoguchi_routing_wandering_cases 1.0" in city.client.get("/metrics").text
 
 
+def test_a_case_that_comes_back_to_who_took_its_department_over_goes_around(city: City) -> None:
+    city.line_says(GARBAGE)
+    city.line_says("燃えるごみの日はいつですか", user=OTHER)
+    city.work()
+    case, other, desk = city.case(), city.case(OTHER), city.hire("uketsuke")
+    _transfer(city, desk, case, "tax")
+    for department in ("general_affairs", "tax"):  # who takes over the one that it left, but later
+        _transfer(city, desk, _case(city, other.id), department)
+    _end(city, "waste_environment", "general_affairs")
+    with transaction(city.engine) as session:
+        for row in session.exec(select(Transfer)):
+            row.created_at -= timedelta(days=9)
+    _transfer(city, desk, _case(city, case.id), "general_affairs")
+    with reading(city.engine) as session:
+        report = monitoring.examine(session, city.settings, now().date())
+    assert [(one.inquiry.id, one.loop) for one in report.wandering] == [(case.id, True)]
+
+
 def test_a_case_that_no_model_has_read_is_seen_going_around_too(city: City) -> None:
     city.without_classifier()
     city.line_says(GARBAGE)
