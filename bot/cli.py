@@ -326,11 +326,13 @@ def knowledge_import(path: Path, keep_missing: bool) -> None:
 
 @knowledge.command("ticks")
 def knowledge_ticks() -> None:
-    """Print the sentences that caseworkers ticked, by question: what a supervisor released for learning.
+    """Bring the city's evaluation/tuning.jsonl up to date with what a supervisor released for learning.
 
-    Only those that stand in the articles of the city's folder: `python -m bot.evaluation` learns over these.
+    These are sentences that caseworkers ticked, by question; only those that stand in the articles of the
+    city's folder: `python -m bot.evaluation` learns over these. What was exported before and is not released
+    any more, because the citizen took the words back, goes out of the file.
 
-    Example: madoguchi knowledge ticks >> data/evaluation/tuning.jsonl
+    Example: madoguchi knowledge ticks && python -m bot.evaluation
     """
     from bot import audit, ticks
     from bot.db import transaction
@@ -341,12 +343,12 @@ def knowledge_ticks() -> None:
     standing = {(p.article, p.text) for article in articles for p in split_passages(article)}
     with transaction(_engine(settings)) as session:
         rows = list(ticks.export(session, standing))
+        left_out = ticks.put(settings.city_dir / "evaluation" / "tuning.jsonl", rows)
         audit.record(
-            session, actor="system:cli", action="export_ticks", subject="search", screen="cli", rows=len(rows)
-        )
-    for row in rows:
-        click.echo(json.dumps(row, ensure_ascii=False))
-    click.echo(f"{len(rows)} questions", err=True)
+            session, actor="system:cli", action="export_ticks", subject="search", screen="cli",
+            rows=len(rows), left_out=left_out,
+        )  # fmt: skip
+    click.echo(f"{len(rows)} questions of cases; {left_out} exported before are left out", err=True)
 
 
 @main.group()

@@ -1,12 +1,15 @@
 """The search learns from the sentences that caseworkers ticked, under a supervisor's eyes.
 
 As in `bot.learning`, a supervisor releases each finished case with its words masked, and what a citizen takes
-back goes. ``madoguchi knowledge ticks`` writes the released ones as ``python -m bot.evaluation`` reads them.
+back goes. ``madoguchi knowledge ticks`` puts the released ones where ``python -m bot.evaluation`` reads them,
+and takes out what is not released any more.
 """
 
-from collections.abc import Collection, Iterator
+import json
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +21,11 @@ from bot.errors import Conflict
 from bot.inquiries import PAST
 from bot.learning import FINISHED, as_read, pages, words_of
 from bot.models import FRONT_DESK, Draft, DraftStatus, Inquiry, SearchExample, Staff
+from classifiers.dataset import read_lines
+from responders.evaluate import load_cases
+
+CASE = "case-"
+"""How the ids of exported cases begin; no authored question has such a one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +118,7 @@ def export(session: Session, standing: Collection[tuple[str, str]]) -> Iterator[
         gold = [g for g in example.gold if (g["article"], g["sentence"]) in standing]
         if gold and example.text.strip():
             yield {
-                "id": f"case-{example.id}",
+                "id": f"{CASE}{example.id}",
                 "text": example.text,
                 "department": example.department_id,
                 "answer": "yes",
@@ -119,3 +127,25 @@ def export(session: Session, standing: Collection[tuple[str, str]]) -> Iterator[
                 "must": [],
                 "must_not": [],
             }
+
+
+def put(path: Path, cases: Sequence[dict[str, Any]]) -> int:
+    """Write exported cases below a file's authored questions, in the place of those exported before.
+
+    Args:
+        path: As `responders.evaluate.load_cases` reads it; replaced as a whole, or not at all.
+        cases: See `export`.
+
+    Returns:
+        How many of those exported before are left out: taken back, or their sentences stand no more.
+
+    Raises:
+        BadArticle: A line is no question.
+    """
+    ids = [case.id for case in load_cases(path)]
+    authored = [line for one, line in zip(ids, read_lines(path), strict=True) if not one.startswith(CASE)]
+    exported = [json.dumps(case, ensure_ascii=False) for case in cases]
+    new = path.with_name(f".{path.name}")
+    new.write_text("".join(line.rstrip("\n") + "\n" for line in authored + exported), encoding="utf-8")
+    new.replace(path)
+    return len({one for one in ids if one.startswith(CASE)} - {case["id"] for case in cases})

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -53,24 +54,30 @@ def _judge(desk: Desk, city: City, use: str) -> int:
 
 
 @pytest.fixture
-def exported(city: City, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
-    """What the command prints."""
+def exported(city: City, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
+    """What the command leaves of cases in the city's file."""
+    folder = shutil.copytree(DATA, tmp_path / "city")
+    tuning = folder / "evaluation" / "tuning.jsonl"
+    authored = tuning.read_text("utf-8")
     for name, value in {
-        "DATABASE_URL": city.url, "SECRET_KEY": "k" * 40, "CITY_DIR": str(DATA),
+        "DATABASE_URL": city.url, "SECRET_KEY": "k" * 40, "CITY_DIR": str(folder),
         "DATA_DIR": str(city.settings.data_dir),
     }.items():  # fmt: skip
         monkeypatch.setenv(f"MADOGUCHI_{name}", value)
 
-    def run() -> str:
+    def run(left_out: int = 0) -> str:
         done = CliRunner().invoke(main, ["knowledge", "ticks"])
         assert done.exit_code == 0, done.output
-        return done.stdout
+        assert f"{left_out} exported before are left out" in done.stderr
+        written = tuning.read_text("utf-8")
+        assert written.startswith(authored)
+        return written.removeprefix(authored)
 
     return run
 
 
 def test_released_ticks_are_exported_as_the_search_learns_them(
-    city: City, desk: Desk, exported: Callable[[], str], tmp_path: Path
+    city: City, desk: Desk, exported: Callable[..., str], tmp_path: Path
 ) -> None:
     _ask(city)
     sentences = _tick(city, desk)
@@ -98,20 +105,21 @@ def test_released_ticks_are_exported_as_the_search_learns_them(
 
 
 def test_what_is_taken_back_or_refused_teaches_nothing(
-    city: City, desk: Desk, exported: Callable[[], str]
+    city: City, desk: Desk, exported: Callable[..., str]
 ) -> None:
     event = _ask(city)
     _tick(city, desk)
     boss = city.hire("kakaricho", role=Role.supervisor)
     assert _judge(boss, city, "1") == 303
+    assert exported() == exported() != ""
     unsend = city.line.event(USER, type="unsend", unsend={"messageId": event["message"]["id"]})
     city.webhook(city.line.body(unsend))
     assert city.all(SearchExample) == []
-    assert exported() == ""
+    assert exported(left_out=1) == ""
 
 
 def test_a_refused_case_and_a_search_that_nobody_corrected_are_no_lessons(
-    city: City, desk: Desk, exported: Callable[[], str]
+    city: City, desk: Desk, exported: Callable[..., str]
 ) -> None:
     _ask(city)
     boss = city.hire("kakaricho", role=Role.supervisor)
