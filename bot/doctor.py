@@ -94,7 +94,7 @@ def _classifier(settings: Settings) -> str:
     """The champion itself: where it cannot be loaded the first model routes, and nothing stops."""
     with _reading(settings) as session:
         folder = learning.champion_folder(session, settings)
-    return f"model {DepartmentClassifier(folder, coverage=settings.routing_coverage).version[:12]}"
+    return f"model {DepartmentClassifier(folder, coverage=settings.routing_coverage).name}"
 
 
 def _organisation(settings: Settings) -> str:

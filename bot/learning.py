@@ -55,8 +55,6 @@ FINISHED = (InquiryStatus.answered, InquiryStatus.closed)
 REFRESH_SECONDS = 10.0
 TRAINING = "training"
 """Where in the data folder a training's messages lie while it reads them."""
-MODEL_NAME = 12
-"""Characters of a model's version that name it beside a prediction."""
 
 
 class NotBetter(Conflict):
@@ -553,12 +551,16 @@ class LiveClassifier:
         return self.champion().predict(text)
 
     def remarks(self, text: str, prediction: Prediction) -> dict[str, Any]:
-        """Kept beside a prediction: model, words that mattered, unknown words, the challenger's view."""
+        """Kept beside a prediction: words that mattered, unknown words, the challenger's view.
+
+        Nothing once another model has become champion: its reasons would be none of this prediction's.
+        """
         champion = self.champion()
+        if champion.name != prediction.model:
+            return {}
         top = next(iter(prediction.probabilities))
         words = champion.explain(text, top) if prediction.set else ()
         kept: dict[str, Any] = {
-            "model": champion.version[:MODEL_NAME],
             "words": [[word.text, word.weight] for word in words],
             "unknown": champion.unknown_share(text),
         }

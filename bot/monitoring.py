@@ -18,7 +18,7 @@ from bot.models import FRONT_DESK, Department, Inquiry, InquiryStatus, Transfer
 from bot.settings import Settings
 from classifiers.artefact import read_manifest
 from classifiers.curves import coverage_svg, curves, reliability_svg
-from classifiers.department import merged
+from classifiers.department import MODEL_NAME, merged
 from classifiers.errors import ModelNotLoaded
 
 NEWEST = 2000
@@ -151,7 +151,7 @@ def model_facts(session: Session, settings: Settings) -> dict[str, Any]:
     """What training left beside the champion: model, departments and reference; {} without a model."""
     folder = learning.champion_folder(session, settings)
     try:
-        model = read_manifest(folder, only=("labels.json", "metrics.json"))["inputs"][: learning.MODEL_NAME]
+        model = read_manifest(folder, only=("labels.json", "metrics.json"))["inputs"][:MODEL_NAME]
         labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
         reference = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["reference"]
     except (OSError, ValueError, KeyError, ModelNotLoaded):

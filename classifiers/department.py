@@ -32,6 +32,8 @@ GROUPS = ("ja", "other")
 SECOND_AT = 0.0005
 """Probability from which a second department can be a second matter. Of 40 validation messages with two
 matters .85 are noticed, of 800 with one .005 split wrongly; with .002 .80 and .004, with 0 .925 and .011."""
+MODEL_NAME = 12
+"""Characters of a model's version that name it beside a prediction."""
 MATTERS = 0.3
 """Fall of the log odds from which a word is named to the caseworker: the odds fall by a quarter."""
 _URL = re.compile(r"(?:https?://|www\.)[!-~]+", re.IGNORECASE)
@@ -58,6 +60,8 @@ class Prediction:
     """The model is certain that there is none: less likely than in any emergency it was calibrated on."""
     also: str = ""
     """The department of a second matter in the same message; "" when there is one matter."""
+    model: str = ""
+    """Which one says so: the first `MODEL_NAME` characters of its version."""
 
     def as_of_today(self, owners: Mapping[str, str]) -> Prediction:
         """What it means once departments have become one, or go by another id.
@@ -114,6 +118,7 @@ class DepartmentClassifier:
             self.labels: tuple[str, ...] = tuple(manifest["labels"])
             self.exits: frozenset[str] = frozenset(manifest["exits"])
             self.version: str = manifest["inputs"]
+            self.name: str = self.version[:MODEL_NAME]
             self._max_tokens = int(manifest["max_tokens"])
             self._ngram_factors = {
                 k: np.array(v, dtype=np.float32) for k, v in manifest["ngram_factors"].items()
@@ -247,6 +252,7 @@ class DepartmentClassifier:
             emergency=bool(emergency >= calibration.emergency_at),
             calm=bool(emergency < calibration.calm_at),
             also=also if sure else "",
+            model=self.name,
         )
 
     def _second(self, order: NDArray[np.int64]) -> int | None:
@@ -257,7 +263,7 @@ class DepartmentClassifier:
 
     def _unreadable(self) -> Prediction:
         share = 1.0 / len(self.labels)
-        return Prediction(FRONT_DESK, 0.0, dict.fromkeys(self.labels, share), (), True)
+        return Prediction(FRONT_DESK, 0.0, dict.fromkeys(self.labels, share), (), True, model=self.name)
 
 
 def _calibrated_anew(folder: Path, manifest: dict[str, Any], coverage: float) -> dict[str, Calibration]:

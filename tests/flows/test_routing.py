@@ -568,6 +568,15 @@ def test_a_challenger_predicts_silently_until_a_supervisor_promotes_it(
     assert boss.client.post(back, data={"csrf": boss.csrf}).status_code == 404
 
 
+def test_a_model_promoted_meanwhile_does_not_explain_what_another_said(
+    city: City, challenger: RoutingModel
+) -> None:
+    live, said = _live(city), _live(city).predict(GARBAGE)
+    assert live.remarks(GARBAGE, said)["words"]
+    by_another = replace(said, probabilities={"of_another_city": 1.0}, model="another")
+    assert live.remarks(GARBAGE, by_another) == {}
+
+
 def test_a_champion_older_than_many_refused_challengers_can_still_be_rolled_back(
     city: City, challenger: RoutingModel
 ) -> None:
