@@ -1,5 +1,6 @@
 """A challenger learns from released cases by the real training, on the tiny city."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -25,7 +26,7 @@ from bot.models import (
     Staff,
     TrainingExample,
 )
-from classifiers.artefact import read_manifest
+from classifiers.artefact import MANIFEST, read_manifest
 from classifiers.dataset import load_labels, load_split
 from classifiers.errors import BadDataset, ModelNotLoaded
 from classifiers.evaluate import load_cases
@@ -212,20 +213,35 @@ def test_a_lesson_with_any_end_of_line_in_it_stays_one_message(
     assert load_cases(file)[-1].text == text
 
 
-def test_a_challenger_that_hears_fewer_emergencies_or_loses_the_languages_is_not_better(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def report(f1: float, recall: float, vi: float) -> dict[str, object]:
-        model = {"macro_f1": f1, "accuracy": f1, "per_label": {"tax": {"n": 40, "f1": f1}}}
-        languages = {"vi": {"n": 40, "accuracy": vi}, "en": {"n": 40, "accuracy": 0.9}}
-        return {"model": model, "languages": languages, "emergency": {"recall": recall}}
+def _spoilt(
+    model: Path, folder: Path, group: str, *, factor: float | None = None, deaf: bool = False
+) -> Path:
+    """A trained model that reads some languages against its own n-grams, or hears no emergency in them."""
+    shutil.copytree(model, folder)
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if factor is not None:
+        manifest["ngram_factors"][group] = [factor] * len(manifest["ngram_factors"][group])
+    if deaf:
+        manifest["calibration"][group] |= {"emergency_at": 2.0, "calm_at": 2.0}
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
 
-    def verdict(recall: float, vi: float) -> tuple[list[str], bool]:
-        reports = {"old": report(0.94, 0.99, 0.9), "new": report(0.95, recall, vi)}
-        monkeypatch.setattr("classifiers.evaluate.evaluate", lambda folder, _test, **_: reports[folder.name])
-        found = learning.compare(Path("old"), Path("new"), tmp_path, {})
+
+def test_a_challenger_that_hears_fewer_emergencies_or_loses_the_languages_is_not_better(
+    trained: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    messages = shutil.copytree(data_dir / "inquiries", tmp_path / "inquiries") / "test.jsonl"
+    in_chinese = {"waste": "请问粗大垃圾怎么处理", "tax": "请问固定资产税和市民税", "water": "请问水道料金"}
+    with messages.open("a", encoding="utf-8") as file:
+        for label, text in in_chinese.items():
+            row = {"id": f"zh-{label}", "text": text, "department": label, "language": "zh"}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    champion = _spoilt(trained, tmp_path / "champion", "ja", factor=-0.5)
+
+    def verdict(challenger: Path) -> tuple[list[str], bool]:
+        found = learning.compare(champion, challenger, messages, {})
         return found["worse"], found["better"]
 
-    assert verdict(0.99, 0.9) == ([], True)
-    assert verdict(0.98, 0.9) == (["emergency"], False)
-    assert verdict(1.0, 0.85) == (["languages"], False)
+    assert verdict(trained) == ([], True)
+    assert verdict(_spoilt(trained, tmp_path / "deaf", "ja", deaf=True)) == (["emergency"], False)
+    assert verdict(_spoilt(trained, tmp_path / "japanese", "other", factor=-9.0)) == (["languages"], False)
