@@ -75,7 +75,7 @@ class Worker:
 
         @DBOS.workflow(name=jobs.TRIAGE, max_recovery_attempts=10)
         def run_triage(conversation_id: str) -> None:
-            triage.triage_conversation(services.engine, UUID(conversation_id), services.brain)
+            decide(services, UUID(conversation_id))
 
         @DBOS.workflow(name=jobs.DRAFT, max_recovery_attempts=10)
         def run_draft(inquiry_id: str, generation: int) -> None:
@@ -253,6 +253,16 @@ def follow_organisation(services: Services) -> int:
             return 0
     with transaction(services.engine) as session:
         return organisation.reroute(session, today, drafting=services.brain.drafting_enabled)
+
+
+def decide(services: Services, conversation_id: UUID) -> None:
+    """Decide a conversation's messages by what the departments are today.
+
+    The first message of a day on which one ends may come before the worker's next sweep: where drafts are
+    stopped, and whose articles answer, must have gone to who took over.
+    """
+    follow_organisation(services)
+    triage.triage_conversation(services.engine, conversation_id, services.brain)
 
 
 def _end_waiting(session: Session, status: InquiryStatus, before: datetime, reason: HandOffReason) -> None:

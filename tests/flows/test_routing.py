@@ -779,6 +779,18 @@ def test_the_staff_of_a_department_that_ended_go_where_its_cases_go(city: City) 
     assert (entry.subject, "general_affairs" in entry.details) == ("staff:kankyo", True)
 
 
+def test_the_first_message_of_the_day_finds_drafts_stopped_where_they_were(city: City) -> None:
+    with transaction(city.engine) as session:
+        session.get_one(Department, "waste_environment").drafting_enabled = False
+    _end(city, "waste_environment", "general_affairs")
+    city.line_says(GARBAGE)
+    [conversation] = city.all(Conversation)
+    workflow.decide(workflow.Services(city.engine, city.brain, city.writer, city.senders), conversation.id)
+    assert (city.case().department_id, city.case().hand_off_reason) == ("general_affairs", "drafting_off")
+    city.work()
+    assert city.all(Draft) == []
+
+
 def test_where_drafts_were_stopped_they_stay_stopped_until_a_person_resumes_them(city: City) -> None:
     boss = city.hire("kakaricho", role=Role.supervisor)
 
