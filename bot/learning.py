@@ -574,7 +574,8 @@ class LiveClassifier:
         except ClassifierError as reason:
             log.error("the challenger is left out: %s", reason)
             return {}
-        return {"shadow": {"model": self._challenger.name, "department": view.department}}
+        told = {"model": self._challenger.name, "department": view.department, "set": list(view.set)}
+        return {"shadow": told}
 
     def _look(self) -> None:
         """Ask the rows which models count, at most every few seconds."""

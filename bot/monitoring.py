@@ -116,6 +116,11 @@ def examine(session: Session, settings: Settings, today: date) -> Monitoring:
         exits = label not in departments
         return label if exits else organisation.responsible(departments, label, today)
 
+    by_now = organisation.successors(departments, today)
+
+    def means_today(view: Mapping[str, Any]) -> str:
+        return today_of(_chosen(view, by_now))
+
     finished = [i for i in judged if i.status in learning.FINISHED]
     ended = [(today_of(i.outcome), i) for i in finished]
     pairs = [(today_of(_sent_to(i, departments)), place) for place, i in ended]
@@ -128,7 +133,7 @@ def examine(session: Session, settings: Settings, today: date) -> Monitoring:
         psi=_psi(facts, own),
         unknown=_mean([p["unknown"] for p in own if "unknown" in p]),
         unknown_before=facts.get("unknown"),
-        agreement=_agreement(predictions, challenger.folder, today_of) if challenger else None,
+        agreement=_agreement(predictions, challenger.folder, means_today) if challenger else None,
         curves=_curves(facts, tops, departments),
         misfits=misfits(facts, departments, today),
     )
@@ -161,11 +166,15 @@ def model_facts(session: Session, settings: Settings) -> dict[str, Any]:
 
 def _sent_to(inquiry: Inquiry, departments: Mapping[str, Department]) -> str:
     """Where the routing sent a case by itself, on its day: as `bot.triage` decides."""
-    said: str = inquiry.prediction["department"]
-    if said != FRONT_DESK:
-        return said
     day = inquiry.created_at.astimezone(JAPAN).date()
-    return merged(inquiry.prediction["set"], organisation.successors(departments, day))
+    return _chosen(inquiry.prediction, organisation.successors(departments, day))
+
+
+def _chosen(view: Mapping[str, Any], successors: Mapping[str, str]) -> str:
+    """The department that a model named, or the one that those became between which it hesitated."""
+    said: str = view["department"]
+    # Views of challengers were kept without their sets before.
+    return merged(view.get("set", ()), successors) if said == FRONT_DESK else said
 
 
 def _transfers(session: Session, ids: Sequence[UUID]) -> dict[UUID, list[Transfer]]:
@@ -227,11 +236,11 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _agreement(
-    predictions: Sequence[Mapping[str, Any]], challenger: str, today_of: Callable[[str], str]
+    predictions: Sequence[Mapping[str, Any]], challenger: str, means_today: Callable[[Mapping[str, Any]], str]
 ) -> tuple[int, float] | None:
     """Of departments as they are today: the challenger may know by another id what the champion means."""
     views = [
-        (today_of(p["department"]), today_of(p["shadow"]["department"]))
+        (means_today(p), means_today(p["shadow"]))
         for p in predictions
         if p.get("shadow", {}).get("model") == challenger
     ]

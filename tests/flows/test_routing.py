@@ -548,7 +548,8 @@ def test_a_challenger_predicts_silently_until_a_supervisor_promotes_it(
 ) -> None:
     live = _live(city)
     found = live.remarks(GARBAGE, live.predict(GARBAGE))
-    assert found["shadow"] == {"model": "challenger", "department": "waste_environment"}
+    view = {"model": "challenger", "department": "waste_environment", "set": ["waste_environment"]}
+    assert found["shadow"] == view
     boss, desk = city.hire("kakaricho", role=Role.supervisor), city.hire("uketsuke")
     url = f"/supervise/routing/models/{challenger.id}/promote"
     assert desk.client.post(url, data={"csrf": desk.csrf}).status_code == 403
@@ -981,15 +982,27 @@ def test_a_message_counts_once_for_drift_and_agreement_and_an_emergency_not_at_a
     assert report.unknown == 0.25
 
 
-def test_champion_and_challenger_agree_who_name_a_department_by_its_old_and_its_new_id(
-    city: City, challenger: RoutingModel
+TORN = {"department": FRONT_DESK, "set": ["waste_environment", "general_affairs"]}
+
+
+@pytest.mark.parametrize(
+    ("said", "silently"),
+    [
+        ({}, {"department": "general_affairs"}),
+        (TORN, {"department": "general_affairs", "set": ["general_affairs"]}),
+        ({}, TORN),
+    ],
+    ids=["new id", "champion torn", "challenger torn"],
+)
+def test_champion_and_challenger_agree_who_mean_what_is_one_department_by_now(
+    city: City, challenger: RoutingModel, said: dict[str, Any], silently: dict[str, Any]
 ) -> None:
     city.line_says(GARBAGE)
     city.work()
     with transaction(city.engine) as session:
         case = session.get_one(Inquiry, city.case().id)
-        view = {"model": challenger.folder, "department": "general_affairs"}
-        case.prediction = {**case.prediction, "shadow": view}
+        view = {"model": challenger.folder, **silently}
+        case.prediction = {**case.prediction, **said, "shadow": view}
     _end(city, "waste_environment", "general_affairs")
     with reading(city.engine) as session:
         report = monitoring.examine(session, city.settings, now().date())
