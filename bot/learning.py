@@ -194,7 +194,7 @@ def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
             released = session.exec(used).all()
             champion = champion_folder(session, settings)
             successors = successors_today(session)
-        DepartmentClassifier(champion)  # after the training is too late to find it damaged
+        _require_readable(champion, settings)  # after the training is too late to find it damaged
         models, name = settings.data_dir / "models", f"{now():%Y%m%d-%H%M%S}"
         hidden = models / f".{name}"  # until a row tells of it: left behind, it goes with the next training
         learnt = _train(hidden, settings, released, successors)
@@ -208,6 +208,19 @@ def train_challenger(settings: Settings, engine: Engine) -> RoutingModel:
             enter(session, row)
         hidden.rename(models / name)
     return row
+
+
+def _require_readable(champion: Path, settings: Settings) -> None:
+    try:
+        DepartmentClassifier(champion)
+    except ModelNotLoaded as reason:
+        if champion == settings.effective_classifier_dir:
+            raise
+        # One that was promoted, perhaps before an upgrade: no set-up makes it anew.
+        raise ModelNotLoaded(
+            f"切り替えたモデル {champion} を読めません。"
+            "「振り分け」の画面で「前のモデルに戻す」を押してから、もう一度実行してください。"
+        ) from reason
 
 
 @contextmanager

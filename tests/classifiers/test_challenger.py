@@ -88,6 +88,21 @@ def test_a_damaged_champion_is_found_before_the_training(
     assert not (city.settings.data_dir / "models").exists()
 
 
+def test_a_promoted_model_that_an_upgrade_cannot_read_is_to_be_rolled_back_before_the_training(
+    city: City, data_dir: Path, tiny_hub: Path, trained: Path
+) -> None:
+    folder = shutil.copytree(trained, city.settings.data_dir / "models" / "promoted")
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    (folder / MANIFEST).write_text(json.dumps(manifest | {"format": 0}), encoding="utf-8")
+    with transaction(city.engine) as session:
+        session.add(RoutingModel(folder="promoted", status=ModelStatus.champion, examples=1, metrics={}))
+    changes = {"city_dir": data_dir, "backbone": str(tiny_hub), "classifier_dir": trained}
+    with pytest.raises(ModelNotLoaded) as told:
+        learning.train_challenger(city.settings.model_copy(update=changes), city.engine)
+    assert "前のモデルに戻す" in str(told.value)
+    assert "madoguchi setup" not in str(told.value)
+
+
 def test_after_a_reorganisation_both_models_are_asked_for_the_departments_of_today(
     city: City, data_dir: Path, tiny_hub: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
