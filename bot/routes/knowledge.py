@@ -52,6 +52,8 @@ class ArticleForm:
     data_class: Field = "public"
     approval: Annotated[UUID | None, Form()] = None
     """The approved answer with which a new article begins."""
+    version: Annotated[int, Form()] = 0
+    """The version that the person saw when they began to type; 0: a new article."""
 
     @classmethod
     def of(cls, row: KnowledgeArticle) -> "ArticleForm":
@@ -67,6 +69,7 @@ class ArticleForm:
             review_on=_iso(row.review_on),
             owner=row.owner,
             data_class=row.data_class,
+            version=row.version,
         )
 
 
@@ -342,6 +345,10 @@ class _Editor:
     def _again(self, refused: BotError, article_id: str, typed: ArticleForm | None) -> Response:
         self.session.expire_all()
         newest = _existing(self.session, article_id) if article_id else None
+        conflict = isinstance(refused, Conflict) and typed is not None
+        if conflict and typed and newest:
+            # Only now does the person see the others' text. After another refusal they still have not.
+            typed = replace(typed, version=newest.version)
         html = _article_page(
             self.request,
             self.session,
@@ -350,7 +357,7 @@ class _Editor:
             typed or ArticleForm.of(_existing(self.session, article_id)),
             error=refused.message_ja,
             kept=typed is not None,
-            conflict=isinstance(refused, Conflict) and typed is not None,
+            conflict=conflict,
         )
         return HTMLResponse(html, refused.status)
 
@@ -380,7 +387,7 @@ def create(form: FormDep, editor: EditorDep) -> Response:
 
 
 @router.post("/article")
-def save(form: FormDep, editor: EditorDep, version: Version) -> Response:
+def save(form: FormDep, editor: EditorDep) -> Response:
     """The person saved an article that they saw in this version."""
     newest = _existing(editor.session, form.id)
 
@@ -391,7 +398,7 @@ def save(form: FormDep, editor: EditorDep, version: Version) -> Response:
             article,
             staff=editor.staff,
             review_on=review_on,
-            seen_version=version,
+            seen_version=form.version,
             screen=SCREEN,
         )
 

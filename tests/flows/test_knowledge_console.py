@@ -220,6 +220,20 @@ def test_two_editors_at_once_the_second_sees_the_conflict_with_the_own_text_kept
     assert _press(second, "retire", article, 3).status_code == 409
 
 
+def test_a_refused_field_does_not_hide_what_a_colleague_saved_meanwhile(city: City) -> None:
+    article = _article_of(city, "water")
+    first, second = city.hire("suido1", department="water"), city.hire("suido2", department="water")
+    early, late = _form(first, article), _form(second, article)
+    assert _post(first, "article", early | {"body": "一人目の文です。"}).status_code == 303
+    refused = _post(second, "article", late | {"body": "二人目の文です。", "url": "minato"})
+    assert refused.status_code == 422
+    answer = _post(second, "article", _fields(refused.text) | {"url": ""})
+    assert answer.status_code == 409
+    assert "一人目の文です。" in answer.text
+    assert _versions(city, article)[-1].body == "一人目の文です。"
+    assert _post(second, "article", _fields(answer.text)).status_code == 303
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
