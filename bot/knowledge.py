@@ -8,7 +8,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from uuid import UUID
 
@@ -107,7 +107,10 @@ def import_articles(
     with reading(engine) as session:
         known = _standings(session)
         departments = set(session.exec(select(Department.id)))
-    changes: list[_Change] = [(a.id, a) for a in articles if _is_due(a, known.get(a.id))]
+    unknown = {a.id: a.department for a in articles if a.department not in departments}
+    # Settled before it is digested: once the city has the department, the article goes there.
+    settled = [replace(a, department=FRONT_DESK) if a.id in unknown else a for a in articles]
+    changes: list[_Change] = [(a.id, a) for a in settled if _is_due(a, known.get(a.id))]
     texts = {p.ranked for _, article in changes if article for p in split_passages(article)}
     vectors = vectors_of(texts, embed)
     if retire_missing:
@@ -118,7 +121,7 @@ def import_articles(
         if start:
             time.sleep(PAUSE_SECONDS)
         with transaction(engine) as session:
-            part = _write(session, changes[start : start + WRITE_AT_ONCE], known, departments, vectors)
+            part = _write(session, changes[start : start + WRITE_AT_ONCE], known, vectors)
             details = asdict(part)
             audit.record(
                 session, actor=actor, action="import_knowledge", subject="knowledge", screen="cli", **details
@@ -130,7 +133,7 @@ def import_articles(
         updated=updated,
         unchanged=len(articles) - new - updated,
         retired=sum(part.retired for part in written),
-        unknown_departments={a.id: a.department for a in articles if a.department not in departments},
+        unknown_departments=unknown,
     )
 
 
@@ -214,7 +217,6 @@ def _write(
     session: Session,
     changes: Sequence[_Change],
     known: Mapping[str, _Standing],
-    departments: set[str],
     vectors: Mapping[str, NDArray[np.float32]],
 ) -> _Written:
     """Write what is still due, now that nobody else can change these articles."""
@@ -227,8 +229,7 @@ def _write(
         if article is None:
             _retire(session, article_id)
         else:
-            department = article.department if article.department in departments else FRONT_DESK
-            _replace(session, article, department, vectors=vectors)
+            _replace(session, article, vectors=vectors)
     in_force = {i for i, _ in due if i in current and current[i].in_force}
     _renew_drafts(session, in_force)
     retired = sum(article is None for _, article in due)
@@ -238,7 +239,6 @@ def _write(
 def _replace(
     session: Session,
     article: Article,
-    department_id: str,
     *,
     vectors: Mapping[str, NDArray[np.float32]] | None = None,
     edited_by: UUID | None = None,
@@ -249,8 +249,7 @@ def _replace(
 
     Args:
         session: The caller's transaction.
-        article: The new content.
-        department_id: Where it belongs; must exist.
+        article: The new content; its department must exist.
         vectors: By what is ``ranked``; what is missing stays empty for the worker.
         edited_by: The person on the console; None: an import, which keeps the review date there was.
         review_on: When to look at it again, if a person says so.
@@ -262,7 +261,7 @@ def _replace(
         article=article.id,
         version=newest.version + 1 if newest else 1,
         title=article.title,
-        department_id=department_id,
+        department_id=article.department,
         body=article.text,
         url=article.url or "",
         owner=article.owner,
@@ -366,9 +365,7 @@ def create_article(
     _require_editor(staff, article.department)
     if _locked(session, article.id):
         raise ArticleRefused("この記事IDは、すでに使われています。別のIDにするか、空欄にしてください。")
-    row = _replace(
-        session, article, article.department, edited_by=staff.id, review_on=review_on, made_from=made_from
-    )
+    row = _replace(session, article, edited_by=staff.id, review_on=review_on, made_from=made_from)
     _record(session, row, staff, "create_article", screen, made_from=made_from)
     return row
 
@@ -482,7 +479,7 @@ def _save(
     screen: str,
     **details: object,
 ) -> KnowledgeArticle:
-    row = _replace(session, article, article.department, edited_by=staff.id, review_on=review_on)
+    row = _replace(session, article, edited_by=staff.id, review_on=review_on)
     # Another review date alone leaves the sentences, and what quotes them, as they are.
     if row.content_sha256 != before.content_sha256:
         _renew_drafts(session, {article.id})

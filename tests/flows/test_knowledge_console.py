@@ -436,6 +436,20 @@ def test_an_import_keeps_what_officers_wrote_until_the_file_itself_changes(city:
     assert newest.review_on == date(2031, 1, 1)
 
 
+def test_an_article_goes_to_its_department_once_the_city_has_it(city: City) -> None:
+    files = [Article("fire", "公園でのたき火", "fire_station", "公園でのたき火は禁止です。")]
+    for _ in range(2):
+        report = import_articles(city.engine, files, actor="test", embed=None, retire_missing=False)
+        assert report.unknown_departments == {"fire": "fire_station"}
+    assert [v.department_id for v in _versions(city, "fire")] == ["front_desk"]
+    with transaction(city.engine) as session:
+        session.add(Department(id="fire_station", name="消防本部", short="消防", position=99))
+    for updated in (1, 0):
+        report = import_articles(city.engine, files, actor="test", embed=None, retire_missing=False)
+        assert (report.unknown_departments, report.updated) == ({}, updated)
+    assert [v.department_id for v in _versions(city, "fire")] == ["front_desk", "fire_station"]
+
+
 @pytest.mark.parametrize("verb", ["edit", "retire"])
 @pytest.mark.parametrize("in_folder", [True, False])
 def test_what_an_officer_saves_while_an_import_runs_stands(city: City, verb: str, in_folder: bool) -> None:
