@@ -18,6 +18,11 @@ MAX_PASSAGE_CHARS = 300
 OPENING = 300
 FRONT_DESK = "front_desk"
 DATA_CLASSES = ("public", "canned", "confidential")
+_BAD_FRONT_MATTER = (
+    "項目欄の書き方に誤りがあります。"
+    "値に「: 」があるときや、値が記号で始まるときは、値を「'」で囲んでください"
+)
+_FIELDS = ("id", "title", "department", "valid_from", "valid_to", "url", "data_class", "owner")
 _ID = re.compile(r"[^\s#]{1,100}")
 _HEADING = re.compile(r"#{1,6}\s+(?P<title>.+)")
 _SECTION_MARK = re.compile(r"[■◆●【](?P<title>[^。■◆●]{1,24}?)[】。:：]?")
@@ -123,8 +128,8 @@ def read_markdown(path: Path) -> Article:
     last day included), ``url``, ``data_class``, ``owner``.
 
     Raises:
-        BadArticle: Not UTF-8, over 200 kB, no or broken front matter, a missing field, a bad date or data
-            class, dates in the wrong order, no text.
+        BadArticle: Not UTF-8, over 200 kB, no or broken front matter, a missing or unknown field or one that
+            comes twice, a bad date or data class, dates in the wrong order, no text.
     """
     lines = _read_text(path, MAX_ARTICLE_BYTES).split("\n")
     if lines[0].strip() != "---":
@@ -146,10 +151,14 @@ def read_jsonl(path: Path, on_bad: Callable[[BadArticle], None] | None = None) -
         on_bad: Called for each bad line, which is then skipped; None: the first one is raised.
 
     Raises:
-        BadArticle: Broken JSON, a missing field, an entry over 200 kB, an id that comes twice.
+        BadArticle: Broken JSON, a missing field, an entry over 200 kB, an id that comes twice, no entry.
     """
     articles: dict[str, Article] = {}
-    for number, line in enumerate(_read_text(path, None).split("\n"), 1):
+    text = _read_text(path, None)
+    if not text.strip():
+        # Rather an export that failed than a city that takes back every answer.
+        _report(BadArticle(path, 1, "ファイルが空です"), on_bad)
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -166,6 +175,8 @@ def read_jsonl(path: Path, on_bad: Callable[[BadArticle], None] | None = None) -
 def read_folder(path: Path, on_bad: Callable[[BadArticle], None] | None = None) -> list[Article]:
     """Read every ``*.md`` (except README) and ``*.jsonl`` under a folder, sorted by path; none is no error.
 
+    Hidden files and folders are no articles: editors and other systems leave them beside the real ones.
+
     Args:
         path: The folder.
         on_bad: Called for each unreadable article, which is then skipped; None: the first one is raised.
@@ -176,8 +187,8 @@ def read_folder(path: Path, on_bad: Callable[[BadArticle], None] | None = None) 
     if not path.is_dir():
         _report(BadArticle(path, 0, "フォルダーがありません"), on_bad)
     articles: dict[str, Article] = {}
-    for file in sorted(p for p in path.rglob("*") if p.suffix in (".md", ".jsonl")):
-        for article in read_file(file, on_bad) if file.stem.upper() != "README" else ():
+    for file in sorted(p for p in path.rglob("*") if _may_hold_articles(p.relative_to(path))):
+        for article in read_file(file, on_bad):
             if article.id in articles:
                 _report(
                     BadArticle(file, 1, f"ID「{article.id}」は、ほかのファイルでも使われています"), on_bad
@@ -185,6 +196,11 @@ def read_folder(path: Path, on_bad: Callable[[BadArticle], None] | None = None) 
             else:
                 articles[article.id] = article
     return list(articles.values())
+
+
+def _may_hold_articles(path: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.parts)
+    return path.suffix.lower() in (".md", ".jsonl") and path.stem.upper() != "README" and not hidden
 
 
 def read_file(path: Path, on_bad: Callable[[BadArticle], None] | None = None) -> list[Article]:
@@ -195,7 +211,7 @@ def read_file(path: Path, on_bad: Callable[[BadArticle], None] | None = None) ->
         on_bad: As in `read_jsonl`, which also says what is raised.
     """
     try:
-        return [read_markdown(path)] if path.suffix == ".md" else read_jsonl(path, on_bad)
+        return [read_markdown(path)] if path.suffix.lower() == ".md" else read_jsonl(path, on_bad)
     except BadArticle as error:
         _report(error, on_bad)
         return []
@@ -246,7 +262,7 @@ def _read_text(path: Path, limit_bytes: int | None) -> str:
             raise BadArticle(path, 1, f"{size_kb}kBあります。{limit_bytes // 1000}kB以内に分けてください")
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise BadArticle(path, 0, f"読めません({error.strerror})") from error
+        raise BadArticle(path, 0, "読めません。ファイルの種類と、読取りの権限を確かめてください") from error
     except UnicodeDecodeError as error:
         raise BadArticle(path, 1, f"文字コードがUTF-8ではありません({error.start + 1}バイト目)") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -258,13 +274,25 @@ def _front_matter(path: Path, text: str) -> Mapping[str, object]:
         fields = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        line = mark.line + 2 if mark else 2
-        raise BadArticle(
-            path, line, f"項目欄の書き方に誤りがあります({getattr(error, 'problem', error)})"
-        ) from error
+        raise BadArticle(path, mark.line + 2 if mark else 2, _BAD_FRONT_MATTER) from error
     if not isinstance(fields, dict):
         raise BadArticle(path, 2, "項目欄は「項目名: 値」の行で書いてください")
+    _refuse_odd_fields(path, text)
     return fields
+
+
+def _refuse_odd_fields(path: Path, text: str) -> None:
+    """A slip such as ``valid_untill`` must not keep an article in force for ever without a word."""
+    seen: set[str] = set()
+    node = yaml.compose(text, Loader=yaml.BaseLoader)
+    for key, _ in node.value if node else ():
+        line = key.start_mark.line + 2
+        if key.value not in _FIELDS:
+            known = "、".join(_FIELDS)
+            raise BadArticle(path, line, f"「{key.value}」という項目はありません(書けるのは、{known})")
+        if key.value in seen:
+            raise BadArticle(path, line, f"「{key.value}」が二度あります")
+        seen.add(key.value)
 
 
 def _faq_entry(path: Path, number: int, line: str) -> Article:
@@ -273,7 +301,8 @@ def _faq_entry(path: Path, number: int, line: str) -> Article:
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise BadArticle(path, number, f"JSONとして読めません({error})") from error
+        place = f"({error.colno}文字目)" if isinstance(error, json.JSONDecodeError) else ""
+        raise BadArticle(path, number, f"JSONとして読めません{place}") from error
     if not isinstance(entry, dict):
         raise BadArticle(path, number, "一行に一つのJSONオブジェクトを書いてください")
     answer = entry.get("answer")

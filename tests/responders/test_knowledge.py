@@ -67,6 +67,14 @@ def test_markdown_with_front_matter_is_read(tmp_path: Path) -> None:
             "「valid_to」が「valid_from」より前",
         ),
         (b"---\nid: a\ntitle: t\ndepartment: tax\ndata_class: publik\n---\nx", 1, "「data_class」は"),
+        (
+            b"---\nid: a\ntitle: t\ndepartment: tax\nvalid_untill: 2026-03-31\n---\nx",
+            5,
+            "「valid_untill」という項目はありません",
+        ),
+        (b"---\nid: a\ntitle: t\nid: b\ndepartment: tax\n---\nx", 4, "「id」が二度あります"),
+        (b"---\nid: a\ntitle: b: c\ndepartment: tax\n---\nx", 3, "「'」で囲んでください$"),
+        (b"---\nid: a\ntitle: a\x00b\ndepartment: tax\n---\nx", 2, "「'」で囲んでください$"),
         (b"---\nid: a\ntitle: {b: c}\ndepartment: tax\n---\nx", 1, "「title」は一つの"),
         (b"---\nid: a\ntitle: t\ndepartment: tax\n---\n\n  \n", 1, "本文がありません"),
         (b"---\nid: a\ntitle: t\ndepartment: tax\n---\n# only a heading\n", 1, "本文がありません"),
@@ -136,6 +144,35 @@ def test_a_folder_is_read_whole_and_an_id_twice_is_refused(knowledge_folder: Pat
     reported: list[BadArticle] = []
     assert len(read_folder(knowledge_folder, reported.append)) == 5
     assert len(reported) == 1
+
+
+def test_a_folder_is_read_as_other_systems_leave_it(tmp_path: Path) -> None:
+    write_article(tmp_path, "a", "題", "tax", "本文です。").rename(tmp_path / "A.MD")
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "._a.md").write_bytes(b"\0\5\x16\7")
+    write_article(tmp_path / ".ipynb_checkpoints", "a", "題", "tax", "本文です。")
+    assert [article.id for article in read_folder(tmp_path)] == ["a"]
+
+
+def test_an_empty_faq_is_rather_an_export_that_failed(knowledge_folder: Path) -> None:
+    (knowledge_folder / "faq.jsonl").write_bytes(b"\n")
+    reported: list[BadArticle] = []
+    assert len(read_folder(knowledge_folder, reported.append)) == 5
+    assert [str(error).partition(":1: ")[2] for error in reported] == ["ファイルが空です"]
+
+
+@pytest.mark.parametrize("content", ["{broken", '{"id": "7", "quest', "[" * 9_000, "NaN1"])
+def test_a_reason_is_no_english(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "faq.jsonl"
+    file.write_text(content, "utf-8")
+    (tmp_path / "folder.md").mkdir()
+    reported: list[BadArticle] = []
+    assert read_folder(tmp_path, reported.append) == []
+    reasons = [str(error).removeprefix(str(tmp_path)).partition(": ")[2] for error in reported]
+    assert [re.sub("JSON|[(]\\d+文字目[)]", "", reason) for reason in reasons] == [
+        "として読めません",
+        "読めません。ファイルの種類と、読取りの権限を確かめてください",
+    ]
 
 
 def test_an_empty_folder_holds_nothing_and_a_missing_one_is_an_error(tmp_path: Path) -> None:
