@@ -5,7 +5,6 @@ kept, and the pending drafts that cite the article are made anew.
 """
 
 import hashlib
-import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -357,24 +356,34 @@ def create_article(
     screen: str,
     made_from: UUID | None = None,
 ) -> KnowledgeArticle:
-    """A person writes a new article, perhaps ``made_from`` an approved answer.
+    """A person writes a new article, perhaps ``made_from`` an approved answer; again changes nothing.
 
     Raises:
         NotAllowed: Not their department. ArticleRefused: The id is taken.
     """
     _require_editor(staff, article.department)
-    if _locked(session, article.id):
+    if newest := _locked(session, article.id):
+        if newest.edited_by == staff.id and _stands_as(newest, article):
+            return newest
         raise ArticleRefused("この記事IDは、すでに使われています。別のIDにするか、空欄にしてください。")
     row = _replace(session, article, edited_by=staff.id, review_on=review_on, made_from=made_from)
     _record(session, row, staff, "create_article", screen, made_from=made_from)
     return row
 
 
-def free_id(session: Session) -> str:
-    """A random id that no article has, such as ``c-3f9a2b``."""
-    while newest_version(session, article_id := f"c-{secrets.token_hex(3)}"):
-        pass
-    return article_id
+def with_free_id(session: Session, article: Article, staff: Staff) -> Article:
+    """The article with an id such as ``c-3f9a2b``: the same id when a person sends the same text twice."""
+    digest = hashlib.sha256(f"{staff.id} {_digest(article)}".encode()).hexdigest()
+    for start in range(0, len(digest) - 6):
+        named = replace(article, id=f"c-{digest[start : start + 6]}")
+        newest = newest_version(session, named.id)
+        if newest is None or _stands_as(newest, named):
+            return named
+    raise ArticleRefused("記事IDを付けられません。記事IDを入力してください。")
+
+
+def _stands_as(newest: KnowledgeArticle, article: Article) -> bool:
+    return newest.retired_at is None and newest.content_sha256 == _digest(article)
 
 
 def edit_article(
@@ -392,10 +401,11 @@ def edit_article(
         NotFound: No such article. NotAllowed: Not their department, before or after the change.
         ArticleChanged: Somebody was faster.
     """
-    newest = _for_change(session, article.id, staff, seen_version)
+    newest = _for_change(session, article.id, staff)
     _require_editor(staff, article.department)
-    if newest.content_sha256 == _digest(article) and newest.review_on == review_on:
-        return newest
+    if _stands_as(newest, article) and newest.review_on == review_on:
+        return newest  # also a second press: what it asks for is done
+    _require_seen(newest, seen_version)
     return _save(
         session, article, newest, staff=staff, review_on=review_on, action="edit_article", screen=screen
     )
@@ -409,7 +419,8 @@ def revert_article(
     Raises:
         NotFound: No such article or version. Others: `edit_article`.
     """
-    newest = _for_change(session, article_id, staff, seen_version)
+    newest = _for_change(session, article_id, staff)
+    _require_seen(newest, seen_version)
     old = version_of(session, article_id, to_version)
     _require_editor(staff, old.department_id)
     return _save(
@@ -428,7 +439,8 @@ def retire_article(
     session: Session, article_id: str, *, staff: Staff, seen_version: int, screen: str
 ) -> KnowledgeArticle:
     """Take an article out of use; drafts that cite it are made anew. Raises: as `edit_article`."""
-    newest = _for_change(session, article_id, staff, seen_version)
+    newest = _for_change(session, article_id, staff)
+    _require_seen(newest, seen_version)
     _retire(session, article_id, staff.id)
     _renew_drafts(session, {article_id})
     _record(session, newest, staff, "retire_article", screen)
@@ -439,7 +451,8 @@ def restore_article(
     session: Session, article_id: str, *, staff: Staff, seen_version: int, screen: str
 ) -> KnowledgeArticle:
     """Bring a retired article back, as a new version. Raises: as `edit_article`."""
-    newest = _for_change(session, article_id, staff, seen_version, in_force=False)
+    newest = _for_change(session, article_id, staff)
+    _require_seen(newest, seen_version, in_force=False)
     return _save(
         session,
         as_article(newest),
@@ -451,16 +464,17 @@ def restore_article(
     )
 
 
-def _for_change(
-    session: Session, article_id: str, staff: Staff, seen_version: int, *, in_force: bool = True
-) -> KnowledgeArticle:
+def _for_change(session: Session, article_id: str, staff: Staff) -> KnowledgeArticle:
     newest = _locked(session, article_id)
     if newest is None:
         raise NotFound("記事が見つかりません。")
     _require_editor(staff, newest.department_id)
+    return newest
+
+
+def _require_seen(newest: KnowledgeArticle, seen_version: int, *, in_force: bool = True) -> None:
     if newest.version != seen_version or (newest.retired_at is None) != in_force:
         raise ArticleChanged
-    return newest
 
 
 def _require_editor(staff: Staff, department_id: str) -> None:

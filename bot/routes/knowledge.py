@@ -370,8 +370,9 @@ def create(form: FormDep, editor: EditorDep) -> Response:
     """The person saved a new article."""
 
     def verb() -> KnowledgeArticle:
-        named = replace(form, id=form.id.strip() or knowledge.free_id(editor.session))
-        article, review_on = editor.decode(named)
+        article, review_on = editor.decode(replace(form, id=form.id.strip() or "c-"))
+        if not form.id.strip():
+            article = knowledge.with_free_id(editor.session, article, editor.staff)
         seconds = editor.request.app.state.city.seconds
         made_from = form.approval and gaps.answer(editor.session, form.approval, editor.staff, seconds).id
         return knowledge.create_article(

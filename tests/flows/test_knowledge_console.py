@@ -319,10 +319,10 @@ def test_a_retired_article_leaves_search_and_drafts_until_it_is_restored(city: C
     assert _audited(city, article) == ["retire_article", "restore_article"]
 
 
-def test_a_new_article_gets_a_random_id_unless_one_is_given_and_answers_citizens(city: City) -> None:
+def test_a_new_article_gets_an_id_of_its_own_unless_one_is_given_and_answers_citizens(city: City) -> None:
     desk = city.hire("doro", department="roads_parks")
     assert _post(desk, "new", NEW).headers["location"].startswith("/desk/knowledge/article?id=picnic")
-    answer = _post(desk, "new", NEW)
+    answer = _post(desk, "new", NEW | {"owner": ""})
     assert answer.status_code == 422
     assert "すでに使われています" in answer.text
     answer = _post(desk, "new", NEW | {"id": ""})
@@ -334,6 +334,23 @@ def test_a_new_article_gets_a_random_id_unless_one_is_given_and_answers_citizens
     assert _audited(city, odd) == ["create_article"]
     hits = city.writer.knowledge.index().search("公園でたき火をしてもいいですか")
     assert hits[0].article in {"picnic", odd} or hits[0].article.startswith("c-")
+
+
+@pytest.mark.parametrize("id", ["picnic", ""])
+def test_a_second_press_saves_no_second_article_and_no_second_version(city: City, id: str) -> None:
+    desk = city.hire("doro", department="roads_parks")
+    before = len(city.all(KnowledgeArticle))
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda form: _post(desk, "new", form), [NEW | {"id": id}] * 2))
+    assert [answer.status_code for answer in answers] == [303, 303]
+    [place] = {answer.headers["location"] for answer in answers}
+    form = _fields(desk.page(place)) | {"body": "たき火はできません。"}
+    assert [_post(desk, "article", form).status_code for _ in range(2)] == [303, 303]
+    article = form["id"]
+    assert [v.version for v in _versions(city, article)] == [1, 2]
+    assert len(city.all(KnowledgeArticle)) == before + 2
+    assert _audited(city, article) == ["create_article", "edit_article"]
+    assert _post(desk, "new", NEW | {"id": ""}).headers["location"] != place
 
 
 def test_a_confidential_article_is_kept_but_never_quoted(city: City) -> None:
