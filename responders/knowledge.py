@@ -271,21 +271,22 @@ def _read_text(path: Path, limit_bytes: int | None) -> str:
 def _front_matter(path: Path, text: str) -> Mapping[str, object]:
     try:
         # BaseLoader keeps every value a string (an id of 0012 stays 0012) and builds no objects.
-        fields = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506
+        loader = yaml.BaseLoader(text)
+        node = loader.get_single_node()
+        fields: dict[str, object] = loader.construct_document(node) if node else {}
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         raise BadArticle(path, mark.line + 2 if mark else 2, _BAD_FRONT_MATTER) from error
-    if not isinstance(fields, dict):
+    if not isinstance(node, yaml.MappingNode):
         raise BadArticle(path, 2, "項目欄は「項目名: 値」の行で書いてください")
-    _refuse_odd_fields(path, text)
+    _refuse_odd_fields(path, node)
     return fields
 
 
-def _refuse_odd_fields(path: Path, text: str) -> None:
+def _refuse_odd_fields(path: Path, node: yaml.MappingNode) -> None:
     """A slip such as ``valid_untill`` must not keep an article in force for ever without a word."""
     seen: set[str] = set()
-    node = yaml.compose(text, Loader=yaml.BaseLoader)
-    for key, _ in node.value if node else ():
+    for key, _ in node.value:
         line = key.start_mark.line + 2
         if key.value not in _FIELDS:
             known = "、".join(_FIELDS)
